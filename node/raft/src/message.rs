@@ -1,0 +1,91 @@
+//! What members say to each other.
+
+use crate::{Entry, LogId, LogIndex, MemberId, ReadId, Term};
+
+/// A message from one member to another. Cluster and lineage are checked by the transport
+/// before a message gets here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerMessage {
+    /// Sender.
+    pub from: MemberId,
+    /// Receiver; a message for someone else is refused.
+    pub to: MemberId,
+    /// The sender's term. For a pre-vote: the term it would campaign in.
+    pub term: Term,
+    /// What it says.
+    pub body: MessageBody,
+}
+
+/// What a message says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MessageBody {
+    /// Would you vote for me? Changes nobody's term (§9.6).
+    PreVote {
+        /// Last entry of the candidate's log.
+        last: LogId,
+    },
+    /// Answer to `PreVote`. Granted: carries the proposed term; refused: the receiver's own.
+    PreVoteResponse {
+        /// Whether it would.
+        granted: bool,
+    },
+    /// Vote for me (§3.4).
+    Vote {
+        /// Last entry of the candidate's log.
+        last: LogId,
+        /// The leader asked for this election: leader stickiness doesn't apply (§3.10).
+        transfer: bool,
+    },
+    /// Answer to `Vote`, sent once the vote is durable.
+    VoteResponse {
+        /// Whether it did.
+        granted: bool,
+    },
+    /// Entries after `prev` (§3.5).
+    Append {
+        /// The entry before the first.
+        prev: LogId,
+        /// Entries, contiguous; may be empty.
+        entries: Vec<Entry>,
+        /// The leader's commit index.
+        commit: LogIndex,
+    },
+    /// `prev` matched and everything up to `matched` is durable here.
+    AppendAccepted {
+        /// Highest index known to match the leader's log and durable.
+        matched: LogIndex,
+    },
+    /// `prev` didn't match. Fast back-up: where the leader may try next.
+    AppendRejected {
+        /// The `prev.index` that was refused.
+        rejected: LogIndex,
+        /// An entry of the follower at or before `rejected` that may match.
+        hint: LogId,
+    },
+    /// The leader lives. Also confirms it for reads.
+    Heartbeat {
+        /// Counts this leader's heartbeat rounds; echoed.
+        number: u64,
+        /// Commit index, not beyond what this follower is known to hold.
+        commit: LogIndex,
+    },
+    /// Answer to `Heartbeat`.
+    HeartbeatResponse {
+        /// The round answered.
+        number: u64,
+    },
+    /// A follower asks where a linearizable read must wait for (§6.4).
+    ReadIndex {
+        /// The follower's name for the read.
+        id: ReadId,
+    },
+    /// Answer to `ReadIndex`, after a quorum confirmed the leader.
+    ReadIndexResponse {
+        /// The follower's name for the read.
+        id: ReadId,
+        /// Serve once applied reaches this.
+        index: LogIndex,
+    },
+    /// Campaign at once: the leader hands over (§3.10).
+    TimeoutNow,
+}

@@ -1,0 +1,68 @@
+//! What Raft wants done, and the loop that does it.
+
+use crate::{Entry, HardState, LogIndex, PeerMessage, PersistSeq, Raft, ReadId, Status};
+
+/// Written in `seq` order as one checksummed unit: recovery sees all of it or none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PersistBatch {
+    /// Acknowledge with [`Raft::on_persisted`]; an acknowledgement covers all lower ones.
+    pub seq: PersistSeq,
+    /// Term, vote and commit as of this batch.
+    pub hard_state: HardState,
+    /// Entries, contiguous. The first may overwrite what an earlier batch wrote at its index
+    /// and after: everything from there on is replaced.
+    pub entries: Vec<Entry>,
+}
+
+/// Effects to carry out. An empty one is never handed out.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ready {
+    /// To send, in order per receiver; loss and delay are allowed. Promises are among them
+    /// only once durable.
+    pub messages: Vec<PeerMessage>,
+    /// To write and sync; `None` when nothing changed.
+    pub persist: Option<PersistBatch>,
+    /// Committed entries to apply, once each, in order.
+    pub committed: Vec<Entry>,
+    /// Reads to serve once applied reaches the index.
+    pub reads: Vec<(ReadId, LogIndex)>,
+    /// Set when role, term, leader or membership changed.
+    pub status: Option<Status>,
+}
+
+/// The world that carries out effects: the server, or the simulator.
+pub trait Host {
+    /// Queues a batch for the disk. Its `seq` is acknowledged later.
+    fn persist(&mut self, batch: PersistBatch);
+    /// Queues a message; may drop it.
+    fn send(&mut self, message: PeerMessage);
+    /// Hands committed entries to the state machine.
+    fn apply(&mut self, entries: Vec<Entry>);
+    /// A read may be served once applied reaches `index`.
+    fn serve_read(&mut self, id: ReadId, index: LogIndex);
+    /// Role, term, leader or membership changed.
+    fn status_changed(&mut self, status: Status);
+}
+
+/// Turns everything that Raft wants into effects. Call it after each burst of inputs.
+pub fn dispatch<H: Host>(raft: &mut Raft, host: &mut H) {
+    while let Some(ready) = raft.take_ready() {
+        // The disk first: a leader's own sync then runs beside replication.
+        if let Some(batch) = ready.persist {
+            host.persist(batch);
+        }
+        for message in ready.messages {
+            host.send(message);
+        }
+        // Status before entries: whoever applies them sees the role they were committed in.
+        if let Some(status) = ready.status {
+            host.status_changed(status);
+        }
+        if !ready.committed.is_empty() {
+            host.apply(ready.committed);
+        }
+        for (id, index) in ready.reads {
+            host.serve_read(id, index);
+        }
+    }
+}
