@@ -1,1 +1,31 @@
-//! (being written)
+//! The write-ahead log of a Raft node.
+//!
+//! Owns the log's files: what a batch looks like on disk, when it counts as durable, and what
+//! is left of it after a crash. It never decides what is in the log (that is `raftery-raft`)
+//! and never repairs: damaged acknowledged data is reported, not cut.
+//!
+//! ```text
+//!   PersistBatch ──▶ WalWriter (queue) ──▶ Wal::append* ─▶ Wal::sync ──▶ Durable { seq }
+//!                                              │               │
+//!                                        frames in a     5 ms of quiet:
+//!                                          segment         Wal::seal
+//!   start:  Wal::open ──▶ replay, cut a torn tail or refuse damage ──▶ Recovered
+//! ```
+//!
+//! A batch is recovered whole or not at all, in the order written; a later batch replaces the
+//! entries of an earlier one from its first index on. The log is kept whole: no segment is
+//! deleted.
+
+mod error;
+mod fs;
+mod mem;
+mod real;
+mod wal;
+mod writer;
+
+pub use error::WalError;
+pub use fs::{Fs, FsFile};
+pub use mem::{Fate, MemFile, MemFs, Piece};
+pub use real::{RealFile, RealFs};
+pub use wal::{Recovered, TornTail, Wal, WalIdentity, WalOptions};
+pub use writer::{WalEvent, WalWriter};
