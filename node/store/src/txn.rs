@@ -1,0 +1,164 @@
+//! Transactions: compare on the state before, then do one branch, in one revision.
+//!
+//! The branches of all (nested) transactions are chosen first, on the state before the outermost
+//! one. The choices are kept in preorder; the two walks that follow (check, then execute) take
+//! them from there one by one.
+
+use std::cmp::Ordering;
+
+use crate::error::StoreError;
+use crate::op::{Compare, CompareResult, CompareTarget, RangeOp, TxnOp, TxnRequestOp};
+use crate::result::{KeyValue, TxnResponseOp, TxnResult};
+use crate::store::{Store, Write};
+
+impl Store {
+    /// Runs a transaction that only reads.
+    ///
+    /// # Errors
+    /// [`StoreError::Compacted`], [`StoreError::FutureRevision`], and
+    /// [`StoreError::WriteInReadTxn`] if it isn't [`TxnOp::is_read_only`].
+    pub fn read_txn(&self, op: &TxnOp) -> Result<TxnResult, StoreError> {
+        if !op.is_read_only() {
+            return Err(StoreError::WriteInReadTxn);
+        }
+        let succeeded = self.compares_hold(&op.compare);
+        let mut responses = Vec::new();
+        for op in branch(op, succeeded) {
+            if let TxnRequestOp::Range(range) = op {
+                self.check_range(range)?;
+                responses.push(TxnResponseOp::Range(self.range(range)?));
+            }
+        }
+        Ok(TxnResult {
+            succeeded,
+            responses,
+            revision: self.revision(),
+        })
+    }
+
+    fn compares_hold(&self, compares: &[Compare]) -> bool {
+        compares.iter().all(|compare| self.compare_holds(compare))
+    }
+
+    fn compare_holds(&self, compare: &Compare) -> bool {
+        let mut pairs = self.pairs(&compare.range, self.revision()).peekable();
+        if pairs.peek().is_none() {
+            // There is no way to say "missing" in a value, so no compare with one holds.
+            return match compare.target {
+                CompareTarget::Value(_) => false,
+                CompareTarget::Version(_)
+                | CompareTarget::CreateRevision(_)
+                | CompareTarget::ModRevision(_)
+                | CompareTarget::Lease(_) => holds_for(compare, &KeyValue::default()),
+            };
+        }
+        pairs.all(|kv| holds_for(compare, &kv))
+    }
+
+    /// Chooses the branches, in preorder.
+    fn choose(&self, op: &TxnOp, choices: &mut Vec<bool>) {
+        let succeeded = self.compares_hold(&op.compare);
+        choices.push(succeeded);
+        for op in branch(op, succeeded) {
+            if let TxnRequestOp::Txn(nested) = op {
+                self.choose(nested, choices);
+            }
+        }
+    }
+
+    /// Refuses what can't be done before anything is done, in the order of the operations.
+    fn check_txn(
+        &self,
+        op: &TxnOp,
+        choices: &mut impl Iterator<Item = bool>,
+    ) -> Result<(), StoreError> {
+        for op in branch(op, next(choices)) {
+            match op {
+                TxnRequestOp::Range(op) => self.check_range(op)?,
+                TxnRequestOp::Put(op) => self.check_put(op)?,
+                TxnRequestOp::DeleteRange(_) => {}
+                TxnRequestOp::Txn(op) => self.check_txn(op, choices)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A range within a transaction asks about the state before it. Unlike outside, a negative
+    /// revision is older than any compaction.
+    fn check_range(&self, op: &RangeOp) -> Result<(), StoreError> {
+        if op.revision > self.revision() {
+            return Err(StoreError::FutureRevision {
+                requested: op.revision,
+                current_revision: self.revision(),
+            });
+        }
+        if op.revision != 0 && op.revision < self.compact_revision() {
+            return Err(StoreError::Compacted {
+                requested: op.revision,
+                compact_revision: self.compact_revision(),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Write<'_> {
+    pub(crate) fn txn(&mut self, op: &TxnOp) -> Result<TxnResult, StoreError> {
+        let mut choices = Vec::new();
+        self.store.choose(op, &mut choices);
+        self.store.check_txn(op, &mut choices.iter().copied())?;
+        let mut result = self.execute(op, &mut choices.iter().copied())?;
+        result.revision = self.revision();
+        Ok(result)
+    }
+
+    fn execute(
+        &mut self,
+        op: &TxnOp,
+        choices: &mut impl Iterator<Item = bool>,
+    ) -> Result<TxnResult, StoreError> {
+        let succeeded = next(choices);
+        let mut responses = Vec::new();
+        for op in branch(op, succeeded) {
+            responses.push(match op {
+                TxnRequestOp::Range(op) => {
+                    TxnResponseOp::Range(self.store.range_at(op, self.revision())?)
+                }
+                TxnRequestOp::Put(op) => TxnResponseOp::Put(self.put(op)?),
+                TxnRequestOp::DeleteRange(op) => TxnResponseOp::DeleteRange(self.delete_range(op)),
+                TxnRequestOp::Txn(op) => TxnResponseOp::Txn(self.execute(op, choices)?),
+            });
+        }
+        Ok(TxnResult {
+            succeeded,
+            responses,
+            revision: 0,
+        })
+    }
+}
+
+fn branch(op: &TxnOp, succeeded: bool) -> &[TxnRequestOp] {
+    if succeeded { &op.success } else { &op.failure }
+}
+
+fn next(choices: &mut impl Iterator<Item = bool>) -> bool {
+    choices
+        .next()
+        .expect("there is one choice for each transaction on the way")
+}
+
+fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
+    let ordering = match &compare.target {
+        CompareTarget::Version(version) => kv.version.cmp(version),
+        CompareTarget::CreateRevision(revision) => kv.create_revision.cmp(revision),
+        CompareTarget::ModRevision(revision) => kv.mod_revision.cmp(revision),
+        CompareTarget::Value(value) => kv.value.cmp(value),
+        CompareTarget::Lease(lease) => kv.lease.cmp(lease),
+    };
+    match compare.result {
+        CompareResult::Equal => ordering == Ordering::Equal,
+        CompareResult::NotEqual => ordering != Ordering::Equal,
+        CompareResult::Greater => ordering == Ordering::Greater,
+        CompareResult::Less => ordering == Ordering::Less,
+    }
+}
