@@ -1,2 +1,89 @@
-//! (being written)
-fn main() {}
+//! The node's process: reads its configuration, sets up the log, runs the server until a
+//! signal ends it.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use raftery_config::{Invocation, LogFormat, LogLevel, NodeConfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// What is wrong with flags, variables or file. Shared with other Unix programs.
+const EXIT_USAGE: u8 = 2;
+
+/// Threads for everything asynchronous; files have a thread of their own.
+const WORKERS: usize = 2;
+
+fn main() -> ExitCode {
+    let config = match raftery_config::parse(std::env::args_os(), std::env::vars_os()) {
+        Ok(Invocation::Run(config)) => *config,
+        Ok(Invocation::Print(text)) => {
+            // Whoever closed the pipe early (`--help | head`) has seen enough.
+            let _ = io::stdout().write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("raftery-node: {error}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    start_log(config.log_level, config.log_format);
+    match run(config) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs until SIGTERM or SIGINT, or until the server can't go on.
+fn run(config: NodeConfig) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .context("can't start threads")?;
+    let ended = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("can't listen to SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("can't listen to SIGINT")?;
+        let stop = async move {
+            let signal = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            tracing::info!(signal, "stopping");
+        };
+        anyhow::Ok(raftery_server::run(config, stop).await)
+    })?;
+    // Tasks that are still blocked somewhere don't hold up the end.
+    runtime.shutdown_background();
+    Ok(match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "ended: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    })
+}
+
+/// Lines go to standard error, as etcd's do.
+fn start_log(level: LogLevel, format: LogFormat) {
+    // Libraries speak up when something is wrong: their every frame at `debug` would bury ours.
+    let filter = match level {
+        LogLevel::Debug => "info,raftery_server=debug,raftery_ledger=debug,raftery_wal=debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(io::stderr);
+    match format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Console => log
+            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+            .init(),
+    }
+}
