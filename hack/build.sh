@@ -1,0 +1,15 @@
+#!/bin/bash
+# Builds node and operator with the one profile that tests and images share, and copies them
+# to this checkout's place in the cache (the target directory may be shared by checkouts).
+# Prints that directory.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$ROOT"
+cargo build --release --locked -p raftery-node -p raftery-operator --bin raftery-node --bin raftery-operator
+mkdir -p "$RAFTERY_BIN_DIR"
+for name in raftery-node raftery-operator; do
+  # replaced by rename: a running process keeps the file that it was started from
+  cp --reflink=auto "$CARGO_TARGET_DIR/$(host_triple)/release/$name" "$RAFTERY_BIN_DIR/$name.new"
+  mv "$RAFTERY_BIN_DIR/$name.new" "$RAFTERY_BIN_DIR/$name"
+done
+say "$RAFTERY_BIN_DIR"

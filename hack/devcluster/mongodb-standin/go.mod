@@ -1,0 +1,3 @@
+module raftery.dev/hack/mongodb-standin
+
+go 1.26.0
