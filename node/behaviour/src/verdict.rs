@@ -23,6 +23,7 @@ pub struct Verdict {
 /// Why a verdict fell as it did, with the figures that decided it. New reasons are added at the
 /// end: verdicts live in the Raft log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Every heartbeat that was due was acknowledged in time.
     AcknowledgedInTime {

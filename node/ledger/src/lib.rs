@@ -1,1 +1,33 @@
-//! (being written)
+//! The ledger: the replicated sequence of verdicts and intervals, and its way into MongoDB.
+//!
+//! **Owns** the replicated state ([`Ledger`]: retained batches, export cursor, scores), the shape
+//! of the documents and the MongoDB client. The state is changed only by applied log entries and
+//! needs no clock; only [`ExportLoop`] waits, on the leader, and nothing waits for it.
+//!
+//! ```text
+//! leader: LedgerBatch ── Raft log ──> Ledger::apply_batch          (every member)
+//!                                        │ batches after the cursor
+//!                                        v
+//!                       ExportLoop ── Exporter ──> MongoDB         (the leader)
+//!                            └── cursor ── Raft log ──> Ledger::mark_exported
+//! ```
+//!
+//! **Exactly once.** A document's `_id` is `{lineage, index, ordinal}`: the unbroken history it
+//! belongs to, the Raft index of its batch and its place there. A batch is exported until the
+//! replicated cursor has passed it, so nothing is missing; the same batch always makes the same
+//! documents, so a second attempt meets a duplicate key instead of making a second document. Such
+//! a duplicate counts as success only if the stored hash is the document's own.
+
+mod batch;
+mod document;
+mod error;
+mod export_loop;
+mod exporter;
+mod state;
+
+pub use batch::{LedgerBatch, LedgerRow};
+pub use document::{Documents, INTERVALS, REWARDS, SCHEMA, documents};
+pub use error::ExportError;
+pub use export_loop::{Batches, ExportLoop, ExportStatus, MarkError, Source};
+pub use exporter::Exporter;
+pub use state::{Applied, Gap, Ignored, Ledger, RETAINED_BATCHES_MAX, Standing};

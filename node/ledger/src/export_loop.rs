@@ -1,0 +1,194 @@
+//! The task that exports while this node leads.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use crate::batch::LedgerRow;
+use crate::exporter::Exporter;
+
+/// Batches in one round: with three members some 1,000 documents.
+const ROUND_BATCHES_MAX: usize = 256;
+/// The pause after the first failure; it doubles with each further one.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Where the batches come from and the cursor goes to.
+pub trait Source: Send + Sync + 'static {
+    /// The first batches behind the replicated cursor, at most `max`. Waits until there is one.
+    /// Must be safe to drop while it waits.
+    fn next_batches(&self, max: usize) -> impl Future<Output = Batches> + Send;
+
+    /// Replicates the cursor; returns when the entry is applied here, so that the next call of
+    /// [`Source::next_batches`] begins behind it.
+    ///
+    /// # Errors
+    /// When that failed, or is uncertain: the batches are then simply exported again.
+    fn mark_exported(&self, index: u64) -> impl Future<Output = Result<(), MarkError>> + Send;
+}
+
+/// What a [`Source`] hands out.
+#[derive(Debug, Clone)]
+pub struct Batches {
+    /// The batches to export, in order of their index.
+    pub rows: Vec<LedgerRow>,
+    /// How many wait in all, these included.
+    pub pending: u64,
+}
+
+/// Why the cursor wasn't replicated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the export cursor was not replicated: {0}")]
+pub struct MarkError(pub String);
+
+/// How the export stands on this node. Blank while it doesn't lead.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExportStatus {
+    /// Why the last attempt failed; `None` after a success and before the first attempt.
+    pub last_error: Option<String>,
+    /// Up to which Raft index everything is exported and the cursor replicated, as far as this
+    /// loop did it; 0: nothing yet.
+    pub exported_index: u64,
+    /// How many batches waited at the last look.
+    pub pending: u64,
+    /// The wall clock of the last success, in milliseconds since 1970.
+    pub last_success_unix_ms: Option<u64>,
+}
+
+/// Exports while this node leads. Without failures it runs once for each new batch; after one it
+/// pauses, 100 ms doubling up to 5 s, with jitter, and connects anew, reading the URI file again.
+#[derive(Debug)]
+pub struct ExportLoop<S> {
+    uri_file: PathBuf,
+    lineage: String,
+    source: S,
+    is_leading: watch::Receiver<bool>,
+    status: watch::Sender<ExportStatus>,
+}
+
+impl<S: Source> ExportLoop<S> {
+    /// A loop for batches of `lineage` (hexadecimal), to the MongoDB whose connection string
+    /// stands in `uri_file`. It works while `is_leading` says so. The receiver shows its status.
+    #[must_use]
+    pub fn new(
+        uri_file: PathBuf,
+        lineage: String,
+        source: S,
+        is_leading: watch::Receiver<bool>,
+    ) -> (Self, watch::Receiver<ExportStatus>) {
+        let (status, seen) = watch::channel(ExportStatus::default());
+        (
+            Self {
+                uri_file,
+                lineage,
+                source,
+                is_leading,
+                status,
+            },
+            seen,
+        )
+    }
+
+    /// Runs until the sender of `is_leading` is gone. Losing leadership drops what is under way;
+    /// the next leader finds out what arrived.
+    pub async fn run(mut self) {
+        while self
+            .is_leading
+            .wait_for(|is_leading| *is_leading)
+            .await
+            .is_ok()
+        {
+            let mut is_leading = self.is_leading.clone();
+            let is_deposed = tokio::select! {
+                biased;
+                deposed = is_leading.wait_for(|is_leading| !is_leading) => deposed.is_ok(),
+                () = self.export_for_ever() => true,
+            };
+            self.status.send_replace(ExportStatus::default());
+            if !is_deposed {
+                return;
+            }
+        }
+    }
+
+    async fn export_for_ever(&self) {
+        let mut exporter = None;
+        let mut failures: u32 = 0;
+        loop {
+            let Err(error) = self.export_once(&mut exporter).await else {
+                failures = 0;
+                continue;
+            };
+            if failures == 0 {
+                tracing::warn!(%error, "the ledger export failed, trying again");
+            }
+            self.status
+                .send_modify(|status| status.last_error = Some(error.to_string()));
+            tokio::time::sleep(pause(failures)).await;
+            failures = failures.saturating_add(1);
+        }
+    }
+
+    /// One round. The connection comes first, so that a wrong address shows before there is
+    /// anything to export; after a failure of MongoDB it isn't kept.
+    async fn export_once(
+        &self,
+        kept: &mut Option<Exporter>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let exporter = match kept.take() {
+            Some(exporter) => exporter,
+            None => Exporter::connect_from_file(&self.uri_file, &self.lineage).await?,
+        };
+        let Batches { rows, pending } = self.source.next_batches(ROUND_BATCHES_MAX).await;
+        self.status.send_modify(|status| status.pending = pending);
+        exporter.export(&rows).await?;
+        *kept = Some(exporter);
+        let Some(last) = rows.last() else {
+            return Ok(());
+        };
+        self.source.mark_exported(last.index).await?;
+        tracing::debug!(index = last.index, batches = rows.len(), "ledger exported");
+        self.status.send_modify(|status| {
+            if let Some(error) = status.last_error.take() {
+                tracing::info!(last_error = error, "the ledger export works again");
+            }
+            status.exported_index = last.index;
+            status.pending = pending.saturating_sub(rows.len() as u64);
+            status.last_success_unix_ms = unix_ms();
+        });
+        Ok(())
+    }
+}
+
+/// Between half and all of the doubled pause, so that exporters don't knock in step.
+fn pause(failures: u32) -> Duration {
+    let full = PAUSE_MIN
+        .saturating_mul(2_u32.saturating_pow(failures.min(16)))
+        .min(PAUSE_MAX);
+    full.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+fn unix_ms() -> Option<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_five_seconds_and_never_fall_below_half() {
+        for _ in 0..100 {
+            for (failures, full_ms) in [(0, 100), (1, 200), (3, 800), (6, 5_000), (u32::MAX, 5_000)]
+            {
+                let pause = pause(failures);
+                let full = Duration::from_millis(full_ms);
+                assert!(pause >= full / 2 && pause <= full, "{failures}: {pause:?}");
+            }
+        }
+    }
+}

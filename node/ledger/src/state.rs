@@ -1,0 +1,315 @@
+//! The replicated state of the ledger: a function of the applied log entries alone.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use raftery_behaviour::{MemberId, SCORE_MAX, SCORE_MIN, Verdict, Window, add_to_score};
+use serde::Serialize;
+
+use crate::batch::{LedgerBatch, LedgerRow};
+
+/// Batches that are kept for queries and export: twelve hours of one-second windows, some 30 MB
+/// with five members. Part of the protocol, because all members must drop the same.
+pub const RETAINED_BATCHES_MAX: usize = 43_200;
+
+/// Gaps that are kept apart; further ones are merged into the oldest.
+const GAPS_MAX: usize = 64;
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// It is in the ledger now.
+    Applied,
+    /// It was left out, on every member alike.
+    Ignored(Ignored),
+}
+
+/// Why a batch was left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ignored {
+    /// The term in the batch isn't that of its entry: a deposed leader's words.
+    ForeignTerm,
+    /// The window, or a later one, is in the ledger already.
+    AlreadyApplied,
+}
+
+/// What is known about a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// The sum of its points, between [`SCORE_MIN`] and [`SCORE_MAX`]. Provisional: it doesn't
+    /// fade with time yet.
+    pub score: i32,
+    /// The last verdict on it.
+    pub last_verdict: Verdict,
+    /// The term of that verdict.
+    pub term: u64,
+    /// The window of that verdict.
+    pub window: Window,
+}
+
+/// Batches that were dropped before they were exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// The Raft index of the first lost batch.
+    pub first_index: u64,
+    /// The Raft index of the last lost batch.
+    pub last_index: u64,
+    /// How many were lost.
+    pub batches: u64,
+}
+
+/// The ledger of one cluster.
+///
+/// Invariants:
+/// - `rows` rise in index, and in (term, window); there are at most `retained_max`
+/// - `exported_index <= last_index`, and no row is above `last_index`
+/// - every score is between [`SCORE_MIN`] and [`SCORE_MAX`]
+/// - `gaps` rise and don't overlap, and lie before the first row
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    rows: VecDeque<LedgerRow>,
+    retained_max: usize,
+    last_index: u64,
+    last_window: Option<(u64, Window)>,
+    exported_index: u64,
+    standings: BTreeMap<MemberId, Standing>,
+    gaps: VecDeque<Gap>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ledger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_retained_max(RETAINED_BATCHES_MAX)
+    }
+
+    fn with_retained_max(retained_max: usize) -> Self {
+        Self {
+            rows: VecDeque::new(),
+            retained_max,
+            last_index: 0,
+            last_window: None,
+            exported_index: 0,
+            standings: BTreeMap::new(),
+            gaps: VecDeque::new(),
+        }
+    }
+
+    /// Applies the batch of a committed entry. A batch is counted once, however often a leader
+    /// proposed it, and only in the term in which it was judged.
+    pub fn apply_batch(&mut self, index: u64, entry_term: u64, batch: LedgerBatch) -> Applied {
+        if batch.term != entry_term {
+            return Applied::Ignored(Ignored::ForeignTerm);
+        }
+        let window = (batch.term, batch.window);
+        if self.last_window.is_some_and(|last| window <= last) || index <= self.last_index {
+            return Applied::Ignored(Ignored::AlreadyApplied);
+        }
+        for verdict in &batch.verdicts {
+            let before = self
+                .standings
+                .get(&verdict.member)
+                .map_or(0, |standing| standing.score);
+            let standing = Standing {
+                score: add_to_score(before, verdict.points),
+                last_verdict: verdict.clone(),
+                term: batch.term,
+                window: batch.window,
+            };
+            self.standings.insert(verdict.member, standing);
+        }
+        self.last_index = index;
+        self.last_window = Some(window);
+        self.rows.push_back(LedgerRow {
+            index,
+            batch: Arc::new(batch),
+        });
+        self.drop_beyond_cap();
+        Applied::Applied
+    }
+
+    /// Applies the cursor of a committed entry: everything up to `index` is in MongoDB. It never
+    /// goes back.
+    pub fn mark_exported(&mut self, index: u64) {
+        self.exported_index = self.exported_index.max(index.min(self.last_index));
+    }
+
+    /// Forgets the standing of a member that left the cluster; its rows stay.
+    pub fn remove_member(&mut self, member: MemberId) {
+        self.standings.remove(&member);
+    }
+
+    /// The Raft index up to which everything is exported; 0: nothing yet.
+    #[must_use]
+    pub fn exported_index(&self) -> u64 {
+        self.exported_index
+    }
+
+    /// The Raft index of the last batch; 0: none yet.
+    #[must_use]
+    pub fn last_index(&self) -> u64 {
+        self.last_index
+    }
+
+    /// The term and window of the last batch.
+    #[must_use]
+    pub fn last_window(&self) -> Option<(u64, Window)> {
+        self.last_window
+    }
+
+    /// How many batches wait for their export.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        (self.rows.len() - self.first_after(self.exported_index)) as u64
+    }
+
+    /// The first `max` batches behind `index`.
+    #[must_use]
+    pub fn batches_after(&self, index: u64, max: usize) -> Vec<LedgerRow> {
+        self.rows
+            .range(self.first_after(index)..)
+            .take(max)
+            .cloned()
+            .collect()
+    }
+
+    /// The first `limit` batches from `from_index` on.
+    #[must_use]
+    pub fn rows(&self, from_index: u64, limit: usize) -> Vec<LedgerRow> {
+        match from_index.checked_sub(1) {
+            Some(before) => self.batches_after(before, limit),
+            None => self.batches_after(0, limit),
+        }
+    }
+
+    /// The last `limit` batches, oldest first.
+    #[must_use]
+    pub fn last_rows(&self, limit: usize) -> Vec<LedgerRow> {
+        self.rows
+            .range(self.rows.len().saturating_sub(limit)..)
+            .cloned()
+            .collect()
+    }
+
+    /// The score of every member that was judged, by ID.
+    pub fn scores(&self) -> impl Iterator<Item = (MemberId, i32)> {
+        self.standings
+            .iter()
+            .map(|(member, standing)| (*member, standing.score))
+    }
+
+    /// What is known about a member, if it was judged.
+    #[must_use]
+    pub fn standing(&self, member: MemberId) -> Option<&Standing> {
+        self.standings.get(&member)
+    }
+
+    /// The last verdict on a member, if it was judged.
+    #[must_use]
+    pub fn last_verdict(&self, member: MemberId) -> Option<&Verdict> {
+        self.standing(member).map(|standing| &standing.last_verdict)
+    }
+
+    /// What was dropped before it was exported, oldest first. Where nothing is ever exported
+    /// (no MongoDB) this only says what queries don't find any more.
+    pub fn gaps(&self) -> impl Iterator<Item = &Gap> {
+        self.gaps.iter()
+    }
+
+    /// Asserts the invariants listed at the type.
+    ///
+    /// # Panics
+    /// When one doesn't hold.
+    pub fn check_invariants(&self) {
+        assert!(
+            self.rows.len() <= self.retained_max,
+            "more rows than the cap"
+        );
+        let place = |row: &LedgerRow| (row.index, row.batch.term, row.batch.window);
+        let rises = |(a, b): (&LedgerRow, &LedgerRow)| {
+            let (a, b) = (place(a), place(b));
+            a.0 < b.0 && (a.1, a.2) < (b.1, b.2)
+        };
+        assert!(
+            self.rows.iter().zip(self.rows.iter().skip(1)).all(rises),
+            "rows don't rise"
+        );
+        assert!(
+            self.rows
+                .back()
+                .is_none_or(|row| row.index <= self.last_index)
+        );
+        assert!(
+            self.exported_index <= self.last_index,
+            "exported what doesn't exist"
+        );
+        let in_bounds = |standing: &Standing| (SCORE_MIN..=SCORE_MAX).contains(&standing.score);
+        assert!(
+            self.standings.values().all(in_bounds),
+            "a score left its bounds"
+        );
+        let mut free_from = 0;
+        for gap in &self.gaps {
+            assert!(gap.first_index >= free_from && gap.first_index <= gap.last_index);
+            assert!(
+                self.rows
+                    .front()
+                    .is_none_or(|row| gap.last_index < row.index)
+            );
+            free_from = gap.last_index + 1;
+        }
+        assert!(self.gaps.len() <= GAPS_MAX, "more gaps than the cap");
+    }
+
+    fn first_after(&self, index: u64) -> usize {
+        self.rows.partition_point(|row| row.index <= index)
+    }
+
+    /// The oldest rows go first; they are the exported ones, because the cursor only rises.
+    fn drop_beyond_cap(&mut self) {
+        while self.rows.len() > self.retained_max {
+            let Some(row) = self.rows.pop_front() else {
+                return;
+            };
+            if row.index > self.exported_index {
+                self.record_gap(row.index);
+            }
+        }
+    }
+
+    fn record_gap(&mut self, index: u64) {
+        match self.gaps.back_mut() {
+            // Whatever lies between was lost as well, unless the cursor has passed the gap.
+            Some(gap) if self.exported_index < gap.last_index => {
+                gap.last_index = index;
+                gap.batches += 1;
+            }
+            Some(_) | None => {
+                self.gaps.push_back(Gap {
+                    first_index: index,
+                    last_index: index,
+                    batches: 1,
+                });
+            }
+        }
+        if self.gaps.len() > GAPS_MAX
+            && let (Some(first), Some(second)) = (self.gaps.pop_front(), self.gaps.pop_front())
+        {
+            self.gaps.push_front(Gap {
+                first_index: first.first_index,
+                last_index: second.last_index,
+                batches: first.batches + second.batches,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "state/state_test.rs"]
+mod state_test;

@@ -1,0 +1,206 @@
+use raftery_behaviour::{AckTimes, Interval, Observation, Reason};
+
+use super::*;
+
+pub(crate) const A: MemberId = MemberId(0xa);
+const B: MemberId = MemberId(0xb);
+
+fn verdict(member: MemberId, points: i32) -> Verdict {
+    Verdict {
+        member,
+        points,
+        reason: Reason::AcknowledgedInTime { acknowledged: 10 },
+    }
+}
+
+fn batch_of(term: u64, window: u64, verdicts: Vec<Verdict>) -> LedgerBatch {
+    let intervals = verdicts
+        .iter()
+        .map(|verdict| interval(verdict.member))
+        .collect();
+    let window = Window(window);
+    LedgerBatch {
+        term,
+        window,
+        at_unix_ms: 1_000,
+        window_ms: 1_000,
+        verdicts,
+        intervals,
+    }
+}
+
+fn interval(member: MemberId) -> Interval {
+    let times = AckTimes {
+        p50_micros: 300,
+        p95_micros: 900,
+        max_micros: 950,
+    };
+    let observation = Observation {
+        member,
+        heartbeats_sent: 10,
+        heartbeats_acknowledged: 10,
+        heartbeats_missed: 0,
+        ack_times: Some(times),
+        lag_entries: 0,
+        last_heard_ms: Some(12),
+    };
+    Interval {
+        heartbeat_interval_ms: 100,
+        observation,
+    }
+}
+
+fn batch(term: u64, window: u64) -> LedgerBatch {
+    batch_of(term, window, vec![verdict(A, 1), verdict(B, -3)])
+}
+
+/// A ledger with `count` windows of term 1 at the indexes 10, 20, 30, …
+fn ledger_with(count: u64) -> Ledger {
+    let mut ledger = Ledger::with_retained_max(5);
+    for window in 0..count {
+        let applied = ledger.apply_batch((window + 1) * 10, 1, batch(1, window));
+        assert_eq!(applied, Applied::Applied);
+        ledger.check_invariants();
+    }
+    ledger
+}
+
+fn indexes(rows: &[LedgerRow]) -> Vec<u64> {
+    rows.iter().map(|row| row.index).collect()
+}
+
+#[test]
+fn a_window_is_counted_once_however_often_it_was_proposed() {
+    let mut ledger = ledger_with(2);
+    let before = ledger.clone();
+    for window in [0, 1] {
+        let applied = ledger.apply_batch(99, 1, batch(1, window));
+        assert_eq!(applied, Applied::Ignored(Ignored::AlreadyApplied));
+    }
+    assert_eq!(ledger, before);
+    assert_eq!(ledger.scores().collect::<Vec<_>>(), [(A, 2), (B, -6)]);
+}
+
+#[test]
+fn a_batch_counts_only_in_the_term_in_which_it_was_judged() {
+    let mut ledger = ledger_with(1);
+    let before = ledger.clone();
+    // Proposed in term 1, carried into term 2 by a new leader.
+    let applied = ledger.apply_batch(20, 2, batch(1, 1));
+    assert_eq!(applied, Applied::Ignored(Ignored::ForeignTerm));
+    assert_eq!(ledger, before);
+}
+
+#[test]
+fn each_term_counts_its_windows_from_zero() {
+    let mut ledger = ledger_with(3);
+    assert_eq!(ledger.apply_batch(40, 2, batch(2, 0)), Applied::Applied);
+    assert_eq!(ledger.last_window(), Some((2, Window(0))));
+    let stale = ledger.apply_batch(50, 1, batch(1, 3));
+    assert_eq!(stale, Applied::Ignored(Ignored::AlreadyApplied));
+    ledger.check_invariants();
+}
+
+#[test]
+fn scores_add_up_and_stay_within_their_bounds() {
+    let mut ledger = Ledger::new();
+    for window in 0..60 {
+        let verdicts = vec![verdict(A, 40), verdict(B, -40)];
+        ledger.apply_batch(window + 1, 1, batch_of(1, window, verdicts));
+        ledger.check_invariants();
+    }
+    assert_eq!(ledger.scores().collect::<Vec<_>>(), [(A, 1000), (B, -1000)]);
+    assert_eq!(
+        ledger.last_verdict(B).map(|verdict| verdict.points),
+        Some(-40)
+    );
+    assert_eq!(
+        ledger.standing(A).map(|standing| standing.window),
+        Some(Window(59))
+    );
+    ledger.remove_member(B);
+    assert_eq!(ledger.scores().collect::<Vec<_>>(), [(A, 1000)]);
+    assert_eq!(ledger.last_verdict(B), None);
+}
+
+#[test]
+fn the_cursor_never_goes_back_nor_beyond_the_last_batch() {
+    let mut ledger = ledger_with(4);
+    assert_eq!((ledger.exported_index(), ledger.pending()), (0, 4));
+    ledger.mark_exported(20);
+    assert_eq!((ledger.exported_index(), ledger.pending()), (20, 2));
+    ledger.mark_exported(10);
+    assert_eq!(ledger.exported_index(), 20);
+    ledger.mark_exported(1_000);
+    assert_eq!((ledger.exported_index(), ledger.pending()), (40, 0));
+    ledger.check_invariants();
+}
+
+#[test]
+fn rows_are_found_by_index() {
+    let ledger = ledger_with(4);
+    assert_eq!(indexes(&ledger.batches_after(0, 2)), [10, 20]);
+    assert_eq!(indexes(&ledger.batches_after(20, 9)), [30, 40]);
+    assert_eq!(indexes(&ledger.rows(20, 2)), [20, 30]);
+    assert_eq!(indexes(&ledger.rows(0, 1)), [10]);
+    assert_eq!(indexes(&ledger.last_rows(2)), [30, 40]);
+    assert_eq!(indexes(&ledger.last_rows(99)), [10, 20, 30, 40]);
+}
+
+#[test]
+fn exported_batches_are_dropped_first_and_leave_no_gap() {
+    let mut ledger = ledger_with(5);
+    ledger.mark_exported(50);
+    for window in 5..10 {
+        ledger.apply_batch((window + 1) * 10, 1, batch(1, window));
+        ledger.check_invariants();
+    }
+    assert_eq!(indexes(&ledger.rows(0, 99)), [60, 70, 80, 90, 100]);
+    assert_eq!(ledger.gaps().count(), 0);
+}
+
+#[test]
+fn an_unexported_batch_is_dropped_only_with_its_gap_recorded() {
+    let mut ledger = ledger_with(8);
+    let lost = Gap {
+        first_index: 10,
+        last_index: 30,
+        batches: 3,
+    };
+    assert_eq!(ledger.gaps().collect::<Vec<_>>(), [&lost]);
+    // The export comes back, catches up and falls behind once more: another gap.
+    ledger.mark_exported(80);
+    for window in 8..14 {
+        ledger.apply_batch((window + 1) * 10, 1, batch(1, window));
+        ledger.check_invariants();
+    }
+    let later = Gap {
+        first_index: 90,
+        last_index: 90,
+        batches: 1,
+    };
+    assert_eq!(ledger.gaps().collect::<Vec<_>>(), [&lost, &later]);
+}
+
+#[test]
+fn gaps_are_bounded_by_merging_the_oldest() {
+    let mut ledger = ledger_with(5);
+    for round in 0..100 {
+        // Everything is exported, then six windows are not: one of them is lost.
+        ledger.mark_exported(u64::MAX);
+        for window in 0..6 {
+            let window = 5 + round * 6 + window;
+            ledger.apply_batch((window + 1) * 10, 1, batch(1, window));
+        }
+        ledger.check_invariants();
+    }
+    assert_eq!(ledger.gaps().count(), GAPS_MAX);
+    assert_eq!(ledger.gaps().map(|gap| gap.batches).sum::<u64>(), 100);
+}
+
+#[test]
+fn batches_survive_the_encoding_of_the_log() {
+    let batch = batch(3, 4);
+    let bytes = postcard::to_stdvec(&batch).unwrap();
+    assert_eq!(postcard::from_bytes::<LedgerBatch>(&bytes).unwrap(), batch);
+}
