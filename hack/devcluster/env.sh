@@ -41,12 +41,13 @@ node_ip() { echo "$NODE_NET.$((10 + ${1#n}))"; }
 in_net() { nsenter --net="$STATE/netns/$1" "${@:2}"; }
 
 # started PID: when it started, in clock ticks since boot. With it a recorded pid that
-# meanwhile belongs to somebody else is recognised.
+# meanwhile belongs to somebody else is recognised. A dead one that nobody has reaped yet
+# does not count.
 started() {
   local stat
   stat=$(cat "/proc/$1/stat" 2> /dev/null) || return 1
   set -- ${stat##*) }
-  echo "${20}"
+  [ "$1" != Z ] && [ "$1" != X ] && echo "${20}"
 }
 
 # machine_pid MACHINE: pid of the process that holds it, if it still runs.
@@ -93,7 +94,7 @@ kill_machine() {
   set_frozen "$1" 0 2> /dev/null || true
   if pid=$(machine_pid "$1"); then kill -KILL "$pid" 2> /dev/null || true; fi
   for _ in $(seq 100); do
-    [ -z "$(cluster_processes "$1")" ] && return 0
+    machine_pid "$1" > /dev/null || [ -n "$(cluster_processes "$1")" ] || return 0
     sleep 0.05
   done
   # The holder died without taking the rest along. What is in our cgroups is ours.
