@@ -87,8 +87,27 @@ cluster_processes() {
   find "$PROCESS_TREE/$DC_ID${1:+/$1}" -name cgroup.procs -exec cat {} + 2> /dev/null || true
 }
 
-# kill_machine MACHINE: a power cut. Returns when its last process is gone.
+# remove_cgroups [MACHINE]: all of them, empty as they must be by now.
+remove_cgroups() {
+  local h
+  for h in $HIERARCHIES; do
+    [ -d "$h/$DC_ID${1:+/$1}" ] || continue
+    # a cgroup may stay busy for a moment, until its last task is reaped
+    for _ in $(seq 50); do
+      find "$h/$DC_ID${1:+/$1}" -depth -type d -exec rmdir {} + 2> /dev/null && break
+      sleep 0.05
+    done
+  done
+}
+
+# kill_machine MACHINE: a power cut. Returns when its last process is gone. Cgroups go too, as
+# they would: a kubelet that finds old ones spends 20 s on them when the machine starts again.
 kill_machine() {
+  end_processes "$1"
+  remove_cgroups "$1"
+}
+
+end_processes() { # machine
   local pid
   # a frozen task does not die before it is thawed
   set_frozen "$1" 0 2> /dev/null || true
