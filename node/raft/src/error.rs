@@ -83,6 +83,12 @@ pub enum ReadError {
     /// The leader hasn't committed an entry of its term yet (§6.4); ask again shortly.
     #[error("the leader has not committed an entry of its term yet")]
     NothingCommittedInTerm,
+    /// Too many reads wait already; ask again shortly.
+    #[error("{waiting_max} reads wait already")]
+    TooManyWaiting {
+        /// The limit.
+        waiting_max: usize,
+    },
 }
 
 /// Why leadership can't be handed to a member.

@@ -1,16 +1,51 @@
 //! Raft as a value: inputs and time go in, effects come out.
+//!
+//! **Owns** the algorithm: terms, votes, the log, commitment, membership, linearizable reads,
+//! leadership and its transfer. **Never** reads a clock, a disk, a socket or a thread's source
+//! of chance; never waits. Same seed and same inputs give the same outputs.
+//!
+//! ```text
+//!   tick, step, propose, propose_conf_change,          ┌──────┐   take_ready → Ready {
+//!   read_index, transfer_leader,             ────────► │ Raft │ ────►  messages   → peers
+//!   on_persisted ◄── disk                              └──────┘        persist    → disk
+//!   on_applied   ◄── state machine                                     committed  → state machine
+//!                                                                      reads, status }
+//! ```
+//!
+//! After each burst of inputs the owner calls [`dispatch`], which hands every [`Ready`] to a
+//! [`Host`]; the server and the simulator run this same loop.
+//!
+//! The semantics are those of etcd/raft 3.7: PreVote (thesis §9.6), CheckQuorum (§6.2),
+//! pipelined replication, learners (§4.2.1), one change of membership at a time (§4.1), ReadIndex
+//! (§6.4), transfer (§3.10), asynchronous storage (§10.2.1). What promises durability leaves only
+//! after [`Raft::on_persisted`]: module `raft::persist` says how.
+
+mod config;
 mod error;
+mod limits;
+mod log;
+mod membership;
 mod message;
+mod quorum;
+mod raft;
 mod ready;
 mod role;
 mod status;
+mod tracker;
 mod types;
 
+pub use config::{RaftConfig, Recovered};
 pub use error::{ConfChangeError, ProposeError, ReadError, StepError, TransferError};
+pub use limits::{
+    APPLY_BYTES_IN_FLIGHT_MAX, INFLIGHT_BYTES_MAX, INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX,
+    PERSIST_BATCH_BYTES_MAX, PERSIST_BATCHES_IN_FLIGHT_MAX, READS_WAITING_MAX,
+    UNCOMMITTED_BYTES_MAX,
+};
+pub use membership::Membership;
 pub use message::{MessageBody, PeerMessage};
+pub use raft::Raft;
 pub use ready::{Host, PersistBatch, Ready, dispatch};
-pub use role::{Raft, RaftConfig, Recovered};
-pub use status::{Membership, PeerProgress, RoleKind, Status};
+pub use status::{PeerProgress, RoleKind, Status};
 pub use types::{
     ConfChange, Entry, HardState, Instant, LogId, LogIndex, MemberId, Payload, PersistSeq, ReadId,
     Term,

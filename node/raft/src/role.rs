@@ -1,60 +1,177 @@
-//! (contract; the algorithm is being written)
-use std::time::Duration;
-use crate::*;
+//! What a member is at the moment; each role carries only its own data.
 
-/// Settings of one member; they may differ between members.
-#[derive(Clone, Debug)]
-pub struct RaftConfig {
-    /// This member.
-    pub id: MemberId,
-    /// How often a leader beats.
-    pub heartbeat_interval: Duration,
-    /// A follower campaigns after a random time in `[election_timeout, 2 * election_timeout)`
-    /// without a leader. At least five heartbeats.
-    pub election_timeout: Duration,
-    /// Seed of the election jitter.
-    pub seed: u64,
-}
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// What was found on disk.
-#[derive(Clone, Debug, Default)]
-pub struct Recovered {
-    /// Term, vote, commit.
-    pub hard_state: HardState,
-    /// The whole log, from index 1.
-    pub entries: Vec<Entry>,
-}
+use crate::quorum::is_majority;
+use crate::tracker::Progress;
+use crate::{Instant, LogIndex, MemberId, ReadId};
 
-/// The algorithm.
 #[derive(Debug)]
-pub struct Raft;
+pub(crate) enum Role {
+    /// Also what a learner and a removed member are: they just never campaign.
+    Follower(Follower),
+    PreCandidate(Poll),
+    Candidate(Candidate),
+    Leader(Box<Leader>),
+}
 
-#[expect(unused_variables, clippy::unimplemented)]
-impl Raft {
-    /// Starts from what was found on disk.
-    pub fn new(now: Instant, config: RaftConfig, recovered: Recovered) -> Self { unimplemented!() }
-    /// Time passed. Call at least every half heartbeat interval.
-    pub fn tick(&mut self, now: Instant) { unimplemented!() }
-    /// When `tick` has something to do at the latest.
-    pub fn next_deadline(&self) -> Instant { unimplemented!() }
-    /// A message arrived.
-    pub fn step(&mut self, now: Instant, message: PeerMessage) -> Result<(), StepError> { unimplemented!() }
-    /// Appends to the log.
-    pub fn propose(&mut self, now: Instant, payload: Payload) -> Result<LogId, ProposeError> { unimplemented!() }
-    /// Proposes a change of membership; `expected` fences callers that planned against another one.
-    pub fn propose_conf_change(&mut self, now: Instant, change: ConfChange, expected: Option<LogIndex>) -> Result<LogId, ProposeError> { unimplemented!() }
-    /// Asks for a linearizable read.
-    pub fn read_index(&mut self, now: Instant, id: ReadId) -> Result<(), ReadError> { unimplemented!() }
-    /// Hands leadership over.
-    pub fn transfer_leader(&mut self, now: Instant, to: MemberId) -> Result<(), TransferError> { unimplemented!() }
-    /// Everything up to `seq` is durable.
-    pub fn on_persisted(&mut self, now: Instant, seq: PersistSeq) { unimplemented!() }
-    /// The state machine has applied up to `index`.
-    pub fn on_applied(&mut self, now: Instant, index: LogIndex) { unimplemented!() }
-    /// Effects to carry out.
-    pub fn take_ready(&mut self) -> Option<Ready> { unimplemented!() }
-    /// A picture.
-    pub fn status(&self) -> Status { unimplemented!() }
-    /// Asserts the invariants.
-    pub fn check_invariants(&self) { unimplemented!() }
+/// Takes entries from a leader.
+///
+/// Invariants: `reported <= accepted`.
+#[derive(Debug, Default)]
+pub(crate) struct Follower {
+    /// Whom it follows in this term.
+    pub(crate) leader: Option<MemberId>,
+    /// When it last heard from that leader.
+    pub(crate) heard: Option<Instant>,
+    /// Highest index known to be the leader's, durable or not.
+    pub(crate) accepted: LogIndex,
+    /// Highest index that the leader was told to be durable here.
+    pub(crate) reported: LogIndex,
+    /// An append waits for its answer until it is durable.
+    pub(crate) owes_answer: bool,
+    /// Reads that the leader was asked about.
+    pub(crate) reads: BTreeSet<ReadId>,
+}
+
+/// Who said what.
+#[derive(Debug, Default)]
+pub(crate) struct Poll {
+    granted: BTreeSet<MemberId>,
+    refused: BTreeSet<MemberId>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PollOutcome {
+    Won,
+    Lost,
+    Open,
+}
+
+impl Poll {
+    /// The first answer of a member counts.
+    pub(crate) fn record(&mut self, from: MemberId, granted: bool) {
+        if granted && !self.refused.contains(&from) {
+            self.granted.insert(from);
+        } else if !granted && !self.granted.contains(&from) {
+            self.refused.insert(from);
+        }
+    }
+
+    /// Only voters count.
+    pub(crate) fn outcome(&self, voters: &BTreeSet<MemberId>) -> PollOutcome {
+        let granted = self.granted.intersection(voters).count();
+        let refused = self.refused.intersection(voters).count();
+        if is_majority(granted, voters.len()) {
+            PollOutcome::Won
+        } else if is_majority(voters.len() - refused, voters.len()) {
+            PollOutcome::Open
+        } else {
+            PollOutcome::Lost
+        }
+    }
+}
+
+/// Asks for votes.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) poll: Poll,
+    /// Whether the own vote is durable, and with it counted and the requests sent.
+    pub(crate) has_asked: bool,
+    /// The leader asked for this election.
+    pub(crate) transfer: bool,
+}
+
+/// Leads.
+///
+/// Invariants:
+/// - `progress` holds every member but this one
+/// - `reads.len()` is what waits and what rounds carry
+#[derive(Debug)]
+pub(crate) struct Leader {
+    pub(crate) since: Instant,
+    pub(crate) progress: BTreeMap<MemberId, Progress>,
+    pub(crate) heartbeat_due: Instant,
+    /// Number of the last heartbeat round.
+    pub(crate) heartbeat: u64,
+    pub(crate) reads: Reads,
+    /// Where an uncommitted change of membership stands.
+    pub(crate) pending_conf: Option<LogIndex>,
+    /// Payload bytes beyond the commit index.
+    pub(crate) uncommitted_bytes: usize,
+    pub(crate) transfer: Option<Transfer>,
+}
+
+/// Leadership is being handed over.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    pub(crate) to: MemberId,
+    /// Given up then.
+    pub(crate) deadline: Instant,
+    /// The target was told to campaign.
+    pub(crate) is_sent: bool,
+}
+
+/// Reads that wait for the leader to be confirmed (§6.4).
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    /// Arrived after the last round was sent.
+    pub(crate) waiting: Vec<Read>,
+    /// Sent, oldest first.
+    pub(crate) rounds: VecDeque<ReadRound>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Read {
+    pub(crate) id: ReadId,
+    /// Who asked; `None` when it was the leader's own caller.
+    pub(crate) from: Option<MemberId>,
+}
+
+/// Reads that one heartbeat round confirms.
+#[derive(Debug)]
+pub(crate) struct ReadRound {
+    pub(crate) heartbeat: u64,
+    /// The commit index when the round was sent.
+    pub(crate) index: LogIndex,
+    pub(crate) reads: Vec<Read>,
+}
+
+impl Reads {
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+            + self
+                .rounds
+                .iter()
+                .map(|round| round.reads.len())
+                .sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_is_won_or_lost_by_a_majority_of_voters_only() {
+        let voters: BTreeSet<_> = [1, 2, 3].map(MemberId).into();
+        let mut poll = Poll::default();
+        poll.record(MemberId(1), true);
+        poll.record(MemberId(9), true);
+        assert_eq!(poll.outcome(&voters), PollOutcome::Open, "9 is no voter");
+        poll.record(MemberId(2), false);
+        poll.record(MemberId(2), true);
+        assert_eq!(
+            poll.outcome(&voters),
+            PollOutcome::Open,
+            "the first answer counts"
+        );
+        poll.record(MemberId(3), false);
+        assert_eq!(poll.outcome(&voters), PollOutcome::Lost);
+        assert_eq!(
+            poll.outcome(&BTreeSet::new()),
+            PollOutcome::Lost,
+            "nobody elects nobody"
+        );
+    }
 }

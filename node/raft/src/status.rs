@@ -1,8 +1,8 @@
 //! A picture of Raft for everyone else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::{Instant, LogIndex, MemberId, Term};
+use crate::{Instant, LogIndex, MemberId, Membership, Term};
 
 /// What a member is at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -17,19 +17,6 @@ pub enum RoleKind {
     Candidate,
     /// Leads.
     Leader,
-}
-
-/// Who belongs to the cluster, as of the committed configuration `index`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Membership {
-    /// Index of the entry that made this configuration; 0 before founding.
-    pub index: LogIndex,
-    /// Members that vote.
-    pub voters: BTreeSet<MemberId>,
-    /// Members that only receive.
-    pub learners: BTreeSet<MemberId>,
-    /// Members that left; they never come back.
-    pub removed: BTreeSet<MemberId>,
 }
 
 /// How far a leader knows another member to be.

@@ -127,6 +127,15 @@ pub struct Entry {
     pub payload: Payload,
 }
 
+impl Entry {
+    /// Bytes that the entry counts for in limits: its payload and a flat sum for the rest, so
+    /// that empty entries are limited too.
+    pub(crate) fn cost(&self) -> usize {
+        const ENTRY_OVERHEAD_BYTES: usize = 32;
+        ENTRY_OVERHEAD_BYTES + self.payload.len()
+    }
+}
+
 /// What an entry says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Payload {

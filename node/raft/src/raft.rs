@@ -1,0 +1,282 @@
+//! The value: its state, its inputs, its outputs. What each role does stands in the submodules.
+
+mod conf_change;
+mod election;
+mod follower;
+mod guard;
+mod invariants;
+mod leader;
+mod persist;
+mod picture;
+mod reads;
+mod replication;
+mod step;
+mod transfer;
+
+use std::time::Duration;
+
+use crate::limits::APPLY_BYTES_IN_FLIGHT_MAX;
+use crate::log::Log;
+use crate::role::{Follower, Role};
+use crate::{
+    Instant, LogId, LogIndex, MemberId, Membership, MessageBody, Payload, PeerMessage, PersistSeq,
+    ProposeError, RaftConfig, ReadId, Ready, Recovered, Term,
+};
+use persist::Persistence;
+use picture::StatusKey;
+
+/// One member's Raft.
+///
+/// Every input carries `now`; an earlier `now` than the latest is taken for the latest. An input
+/// that gives an `Err` leaves the value unchanged. Only [`Raft::tick`] acts on elapsed time, so a
+/// process that slept calls it first.
+///
+/// Invariants, besides those of the parts:
+/// - terms never fall; `vote` is fixed within a term
+/// - the last entry's term is at most `term`
+/// - a leader and a candidate voted for themselves
+/// - `membership` is that of the committed entries
+#[derive(Debug)]
+pub struct Raft {
+    config: RaftConfig,
+    rng: fastrand::Rng,
+    now: Instant,
+    term: Term,
+    vote: Option<MemberId>,
+    /// Granted, and not answered before it is durable.
+    owed_vote: Option<MemberId>,
+    log: Log,
+    membership: Membership,
+    role: Role,
+    timer: ElectionTimer,
+    persistence: Persistence,
+    outbox: Outbox,
+    /// Reads to be served.
+    reads: Vec<(ReadId, LogIndex)>,
+    /// The last status handed out.
+    shown: Option<StatusKey>,
+}
+
+impl Raft {
+    /// Starts from what was found on disk, as a follower. The first [`Ready`] carries the status.
+    ///
+    /// # Panics
+    /// When `recovered` isn't a log from index 1 with its hard state: that is a bug of the
+    /// recovery.
+    #[must_use]
+    pub fn new(now: Instant, config: RaftConfig, recovered: Recovered) -> Self {
+        let Recovered {
+            hard_state,
+            entries,
+        } = recovered;
+        let log = Log::new(entries, hard_state.commit);
+        assert!(
+            log.last_id().term <= hard_state.term,
+            "recovered term is older than the log"
+        );
+        let mut membership = Membership::default();
+        for entry in log.range(LogIndex(0), log.commit()) {
+            if let Payload::ConfChange(change) = &entry.payload {
+                membership.activate(entry.id.index, change);
+            }
+        }
+        let mut rng = fastrand::Rng::with_seed(config.seed ^ config.id.0.rotate_left(32));
+        let timer = ElectionTimer::new(now, config.election_timeout, &mut rng);
+        let mut raft = Self {
+            outbox: Outbox {
+                from: config.id,
+                messages: Vec::new(),
+            },
+            rng,
+            now,
+            term: hard_state.term,
+            vote: hard_state.vote,
+            owed_vote: None,
+            log,
+            membership,
+            role: Role::Follower(Follower::default()),
+            timer,
+            persistence: Persistence::default(),
+            reads: Vec::new(),
+            shown: None,
+            config,
+        };
+        if raft.is_voter() && raft.membership.voters.len() == 1 {
+            // Nobody else could lead.
+            raft.timer.timeout = Duration::ZERO;
+        }
+        raft
+    }
+
+    /// Time passed: elections, heartbeats, the leader's check of its quorum, transfers given up.
+    /// Call it at [`Raft::next_deadline`] or every half heartbeat interval.
+    pub fn tick(&mut self, now: Instant) {
+        self.advance(now);
+        match &self.role {
+            Role::Leader(_) => self.tick_leader(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => self.tick_election(),
+        }
+    }
+
+    /// When [`Raft::tick`] has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Instant {
+        match &self.role {
+            Role::Leader(leader) => leader.transfer.as_ref().map_or(leader.heartbeat_due, |t| {
+                t.deadline.min(leader.heartbeat_due)
+            }),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => self.timer.deadline(),
+        }
+    }
+
+    /// Appends to the log; the leader does. The entry is committed when a [`Ready`] hands out an
+    /// entry with the returned `LogId`, and lost when one hands out another term at its index.
+    ///
+    /// # Errors
+    /// Not the leader, handing over, too much uncommitted; for a change of membership also what
+    /// [`Raft::propose_conf_change`] says.
+    pub fn propose(&mut self, now: Instant, payload: Payload) -> Result<LogId, ProposeError> {
+        match payload {
+            Payload::ConfChange(change) => self.propose_conf_change(now, change, None),
+            Payload::Blank | Payload::Data(_) => self.propose_data(now, payload),
+        }
+    }
+
+    /// Everything up to `seq` is durable.
+    ///
+    /// # Panics
+    /// When no batch `seq` was handed out.
+    pub fn on_persisted(&mut self, now: Instant, seq: PersistSeq) {
+        self.advance(now);
+        self.persistence.on_persisted(seq);
+        self.log.on_persisted(seq);
+        self.settle();
+    }
+
+    /// The state machine has applied up to `index`.
+    ///
+    /// # Panics
+    /// When the entry at `index` was not handed out.
+    pub fn on_applied(&mut self, now: Instant, index: LogIndex) {
+        self.advance(now);
+        self.log.on_applied(index);
+    }
+
+    /// Effects to carry out; `None` when there are none. Past the limits of what may be in flight
+    /// it withholds batches and committed entries, so that carrying them out never blocks.
+    pub fn take_ready(&mut self) -> Option<Ready> {
+        // Here and not with each input, so that a burst of proposals makes one append and a
+        // burst of reads one round.
+        self.start_read_round();
+        self.replicate();
+        let ready = Ready {
+            messages: std::mem::take(&mut self.outbox.messages),
+            persist: self.next_batch(),
+            committed: self.log.give_out(APPLY_BYTES_IN_FLIGHT_MAX),
+            reads: std::mem::take(&mut self.reads),
+            status: self.changed_status(),
+        };
+        let is_empty = ready.messages.is_empty()
+            && ready.persist.is_none()
+            && ready.committed.is_empty()
+            && ready.reads.is_empty()
+            && ready.status.is_none();
+        (!is_empty).then_some(ready)
+    }
+
+    fn me(&self) -> MemberId {
+        self.config.id
+    }
+
+    fn is_voter(&self) -> bool {
+        self.membership.is_voter(self.config.id)
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// Follows `leader`, if known, in `term`.
+    fn become_follower(&mut self, term: Term, leader: Option<MemberId>) {
+        if term > self.term {
+            self.enter_term(term, None);
+        }
+        self.role = Role::Follower(Follower {
+            leader,
+            ..Follower::default()
+        });
+        self.reset_timer();
+    }
+
+    fn enter_term(&mut self, term: Term, vote: Option<MemberId>) {
+        self.term = term;
+        self.vote = vote;
+        self.owed_vote = None;
+        self.persistence.term_or_vote_changed();
+    }
+
+    fn reset_timer(&mut self) {
+        self.timer = ElectionTimer::new(self.now, self.config.election_timeout, &mut self.rng);
+    }
+
+    /// Moves the commit index and activates what became committed. The caller looks whether the
+    /// leader still belongs to the cluster.
+    fn commit_to(&mut self, commit: LogIndex) {
+        if commit <= self.log.commit() {
+            return;
+        }
+        let mut bytes = 0;
+        let mut changes = Vec::new();
+        for entry in self.log.commit_to(commit) {
+            bytes += entry.payload.len();
+            if let Payload::ConfChange(change) = &entry.payload {
+                changes.push((entry.id.index, change.clone()));
+            }
+        }
+        if let Role::Leader(leader) = &mut self.role {
+            leader.uncommitted_bytes -= bytes;
+        }
+        for (index, change) in &changes {
+            self.activate(*index, change);
+        }
+    }
+}
+
+/// Randomized in `[election_timeout, 2 * election_timeout)` each time (§3.4).
+#[derive(Debug)]
+struct ElectionTimer {
+    since: Instant,
+    timeout: Duration,
+}
+
+impl ElectionTimer {
+    fn new(since: Instant, election_timeout: Duration, rng: &mut fastrand::Rng) -> Self {
+        let nanos = u64::try_from(election_timeout.as_nanos())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        let timeout = election_timeout + Duration::from_nanos(rng.u64(0..nanos));
+        Self { since, timeout }
+    }
+
+    fn deadline(&self) -> Instant {
+        self.since + self.timeout
+    }
+}
+
+/// Messages to be sent.
+#[derive(Debug)]
+struct Outbox {
+    from: MemberId,
+    messages: Vec<PeerMessage>,
+}
+
+impl Outbox {
+    fn send(&mut self, to: MemberId, term: Term, body: MessageBody) {
+        self.messages.push(PeerMessage {
+            from: self.from,
+            to,
+            term,
+            body,
+        });
+    }
+}

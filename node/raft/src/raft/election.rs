@@ -1,0 +1,166 @@
+//! Elections: PreVote (§9.6), votes (§3.4, §3.6.1), leader stickiness (§4.2.3, §6.2).
+
+use super::Raft;
+use crate::role::{Candidate, Poll, PollOutcome, Role};
+use crate::{LogId, MemberId, MessageBody, Term};
+
+impl Raft {
+    /// The election timer of anyone but a leader.
+    pub(super) fn tick_election(&mut self) {
+        if self.now < self.timer.deadline() {
+            return;
+        }
+        if self.is_voter() {
+            self.pre_campaign();
+        } else {
+            // Learners and removed members don't campaign; they just know of no leader any more.
+            self.become_follower(self.term, None);
+        }
+    }
+
+    /// Asks whether an election could be won, without disturbing anyone: the term stays.
+    fn pre_campaign(&mut self) {
+        self.reset_timer();
+        let mut poll = Poll::default();
+        poll.record(self.me(), true);
+        self.role = Role::PreCandidate(poll);
+        let body = MessageBody::PreVote {
+            last: self.log.last_id(),
+        };
+        self.ask_voters(Term(self.term.0 + 1), &body);
+        self.tally();
+    }
+
+    /// Votes for itself in a new term. The others are asked once that is durable.
+    pub(super) fn campaign(&mut self, transfer: bool) {
+        self.enter_term(Term(self.term.0 + 1), Some(self.me()));
+        self.reset_timer();
+        let poll = Poll::default();
+        self.role = Role::Candidate(Candidate {
+            poll,
+            has_asked: false,
+            transfer,
+        });
+    }
+
+    /// The own vote is durable: it counts, and the others are asked for theirs.
+    pub(super) fn ask_for_votes(&mut self) {
+        let me = self.me();
+        let Role::Candidate(candidate) = &mut self.role else {
+            return;
+        };
+        candidate.has_asked = true;
+        candidate.poll.record(me, true);
+        let transfer = candidate.transfer;
+        self.ask_voters(
+            self.term,
+            &MessageBody::Vote {
+                last: self.log.last_id(),
+                transfer,
+            },
+        );
+        self.tally();
+    }
+
+    fn ask_voters(&mut self, term: Term, body: &MessageBody) {
+        let me = self.me();
+        for to in self.membership.voters.iter().filter(|id| **id != me) {
+            self.outbox.send(*to, term, body.clone());
+        }
+    }
+
+    fn tally(&mut self) {
+        let voters = &self.membership.voters;
+        match &self.role {
+            Role::PreCandidate(poll) => match poll.outcome(voters) {
+                PollOutcome::Won => self.campaign(false),
+                PollOutcome::Lost => self.become_follower(self.term, None),
+                PollOutcome::Open => {}
+            },
+            Role::Candidate(candidate) => match candidate.poll.outcome(voters) {
+                PollOutcome::Won => self.become_leader(),
+                PollOutcome::Lost => self.become_follower(self.term, None),
+                PollOutcome::Open => {}
+            },
+            Role::Follower(_) | Role::Leader(_) => {}
+        }
+    }
+
+    /// Whether this member hears a leader, or is one: it then ignores those who don't, so that a
+    /// member that can't hear the leader (or was removed) can't depose it.
+    pub(super) fn hears_a_leader(&self) -> bool {
+        match &self.role {
+            Role::Leader(_) => true,
+            Role::Follower(follower) => {
+                follower.leader.is_some()
+                    && follower
+                        .heard
+                        .is_some_and(|at| self.now.since(at) < self.config.election_timeout)
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => false,
+        }
+    }
+
+    /// Would this member vote for `from` in `term`, which is not lower than its own?
+    pub(super) fn on_pre_vote(&mut self, from: MemberId, term: Term, last: LogId) {
+        if self.hears_a_leader() {
+            return;
+        }
+        let granted = (term > self.term || self.is_vote_free(from)) && self.is_up_to_date(last);
+        // A grant carries the term asked for, so that it can't be taken for another round's.
+        let answer_term = if granted { term } else { self.term };
+        self.outbox
+            .send(from, answer_term, MessageBody::PreVoteResponse { granted });
+    }
+
+    /// `from` asks for the vote in this term.
+    ///
+    /// Anyone votes, learners and removed members too: a member may have been promoted and not
+    /// know it yet, and with its vote refused two voters could deadlock. Who counts is the
+    /// candidate's business; it asks only those whom it knows as voters.
+    pub(super) fn on_vote(&mut self, from: MemberId, last: LogId) {
+        if !(self.is_vote_free(from) && self.is_up_to_date(last)) {
+            self.outbox.send(
+                from,
+                self.term,
+                MessageBody::VoteResponse { granted: false },
+            );
+            return;
+        }
+        if self.vote != Some(from) {
+            self.vote = Some(from);
+            self.persistence.term_or_vote_changed();
+        }
+        self.owed_vote = Some(from);
+        self.reset_timer();
+    }
+
+    /// Whether the vote of this term is still to be had by `from`.
+    fn is_vote_free(&self, from: MemberId) -> bool {
+        self.vote == Some(from) || (self.vote.is_none() && self.leader().is_none())
+    }
+
+    /// §3.6.1: the candidate's log isn't behind. A `LogId` compares its term first.
+    fn is_up_to_date(&self, last: LogId) -> bool {
+        last >= self.log.last_id()
+    }
+
+    pub(super) fn on_pre_vote_response(&mut self, from: MemberId, term: Term, granted: bool) {
+        let Role::PreCandidate(poll) = &mut self.role else {
+            return;
+        };
+        if granted && term.0 != self.term.0 + 1 {
+            return; // for an earlier round
+        }
+        poll.record(from, granted);
+        self.tally();
+    }
+
+    pub(super) fn on_vote_response(&mut self, from: MemberId, granted: bool) {
+        let Role::Candidate(candidate) = &mut self.role else {
+            return;
+        };
+        candidate.poll.record(from, granted);
+        self.tally();
+    }
+}

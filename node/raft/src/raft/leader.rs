@@ -1,0 +1,152 @@
+//! Leading: taking office, heartbeats, the check of the quorum, commitment, stepping down.
+
+use std::collections::BTreeMap;
+
+use super::Raft;
+use crate::limits::UNCOMMITTED_BYTES_MAX;
+use crate::quorum::reached_by_majority;
+use crate::role::{Leader, Reads, Role};
+use crate::tracker::Progress;
+use crate::{Instant, LogId, LogIndex, MemberId, MessageBody, Payload, ProposeError};
+
+impl Raft {
+    pub(super) fn become_leader(&mut self) {
+        let next = self.log.last_index().next();
+        let me = self.me();
+        let others = self.membership.members().filter(|id| *id != me);
+        let progress: BTreeMap<_, _> = others.map(|id| (id, Progress::new(next))).collect();
+        let uncommitted = self.log.range(self.log.commit(), self.log.last_index());
+        self.role = Role::Leader(Box::new(Leader {
+            since: self.now,
+            progress,
+            heartbeat_due: self.now + self.config.heartbeat_interval,
+            heartbeat: 0,
+            reads: Reads::default(),
+            pending_conf: self.log.first_uncommitted_conf_change(),
+            uncommitted_bytes: uncommitted.iter().map(|entry| entry.payload.len()).sum(),
+            transfer: None,
+        }));
+        // Entries of earlier terms are committed by committing one of this term (§3.6.2).
+        self.log.append(self.term, Payload::Blank);
+    }
+
+    pub(super) fn tick_leader(&mut self) {
+        if !self.has_contact_to_quorum() {
+            // CheckQuorum: the others may have elected someone; clients should look for them.
+            self.become_follower(self.term, None);
+            return;
+        }
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        if leader
+            .transfer
+            .as_ref()
+            .is_some_and(|t| self.now >= t.deadline)
+        {
+            leader.transfer = None;
+        }
+        if self.now >= leader.heartbeat_due {
+            self.beat();
+        }
+    }
+
+    /// Whether a majority, itself included, was heard within an election timeout.
+    fn has_contact_to_quorum(&self) -> bool {
+        let Role::Leader(leader) = &self.role else {
+            return false;
+        };
+        let heard = self.of_voters(self.now, |progress| {
+            progress.and_then(|p| p.last_heard).unwrap_or(leader.since)
+        });
+        heard.is_some_and(|at| self.now.since(at) < self.config.election_timeout)
+    }
+
+    /// What a majority of the voters has reached, with `own` for this member.
+    pub(super) fn of_voters<T: Ord + Copy>(
+        &self,
+        own: T,
+        of: impl Fn(Option<&Progress>) -> T,
+    ) -> Option<T> {
+        let Role::Leader(leader) = &self.role else {
+            return None;
+        };
+        let value = |id: &MemberId| {
+            if *id == self.me() {
+                own
+            } else {
+                of(leader.progress.get(id))
+            }
+        };
+        reached_by_majority(self.membership.voters.iter().map(value).collect())
+    }
+
+    /// One heartbeat round; it confirms the reads that came before it.
+    pub(super) fn beat(&mut self) {
+        self.attach_reads();
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        leader.heartbeat_due = self.now + self.config.heartbeat_interval;
+        for (to, progress) in &leader.progress {
+            let commit = self.log.commit().min(progress.matched);
+            let body = MessageBody::Heartbeat {
+                number: leader.heartbeat,
+                commit,
+            };
+            self.outbox.send(*to, self.term, body);
+        }
+        self.confirm_reads();
+    }
+
+    pub(super) fn propose_data(
+        &mut self,
+        now: Instant,
+        payload: Payload,
+    ) -> Result<LogId, ProposeError> {
+        let known = self.leader();
+        let Role::Leader(leader) = &mut self.role else {
+            return Err(ProposeError::NotLeader { leader: known });
+        };
+        if let Some(transfer) = &leader.transfer {
+            return Err(ProposeError::Transferring { to: transfer.to });
+        }
+        let bytes = leader.uncommitted_bytes;
+        if bytes > 0 && bytes + payload.len() > UNCOMMITTED_BYTES_MAX {
+            return Err(ProposeError::TooManyUncommitted {
+                bytes,
+                bytes_max: UNCOMMITTED_BYTES_MAX,
+            });
+        }
+        leader.uncommitted_bytes += payload.len();
+        self.advance(now);
+        Ok(self.log.append(self.term, payload))
+    }
+
+    /// Commits what a majority of the voters holds durably, if the last of it is of the own term:
+    /// an entry of an earlier one may still be overwritten though a majority holds it (§3.6.2,
+    /// figure 3.7; figure 8 of the paper).
+    pub(super) fn maybe_commit(&mut self) {
+        // Again, because a change of membership that was committed changes the majority.
+        while let Some(index) = self.committable() {
+            self.commit_to(index);
+        }
+        if matches!(self.role, Role::Leader(_)) && !self.is_voter() {
+            // Removed (§4.2.2). The others still learn from it that this is committed.
+            self.replicate();
+            self.become_follower(self.term, None);
+        }
+    }
+
+    fn committable(&self) -> Option<LogIndex> {
+        let durable = self.of_voters(self.log.durable(), |progress| {
+            progress.map_or(LogIndex(0), |p| p.matched)
+        })?;
+        let is_own = self.log.term(durable) == Some(self.term);
+        (is_own && durable > self.log.commit()).then_some(durable)
+    }
+
+    pub(super) fn has_committed_in_term(&self) -> bool {
+        matches!(self.role, Role::Leader(_)) && self.log.term(self.log.commit()) == Some(self.term)
+    }
+}

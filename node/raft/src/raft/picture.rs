@@ -1,0 +1,103 @@
+//! Pictures of Raft for everyone else.
+
+use std::collections::BTreeMap;
+
+use super::Raft;
+use crate::role::Role;
+use crate::tracker::Progress;
+use crate::{LogIndex, MemberId, PeerProgress, RoleKind, Status, Term};
+
+/// What makes a status worth handing out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct StatusKey {
+    role: RoleKind,
+    term: Term,
+    leader: Option<MemberId>,
+    membership: LogIndex,
+    has_committed_in_term: bool,
+    transferee: Option<MemberId>,
+}
+
+impl Raft {
+    /// A full picture, at any time.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let StatusKey {
+            role,
+            term,
+            leader,
+            has_committed_in_term,
+            transferee,
+            ..
+        } = self.key();
+        Status {
+            id: self.me(),
+            role,
+            term,
+            leader,
+            commit: self.log.commit(),
+            applied: self.log.applied(),
+            last_index: self.log.last_index(),
+            has_committed_in_term,
+            membership: self.membership.clone(),
+            progress: self.progress(),
+            transferee,
+        }
+    }
+
+    /// The status, if something of it changed that others wait for.
+    pub(super) fn changed_status(&mut self) -> Option<Status> {
+        let key = Some(self.key());
+        if self.shown == key {
+            return None;
+        }
+        self.shown = key;
+        Some(self.status())
+    }
+
+    pub(super) fn leader(&self) -> Option<MemberId> {
+        match &self.role {
+            Role::Follower(follower) => follower.leader,
+            Role::PreCandidate(_) | Role::Candidate(_) => None,
+            Role::Leader(_) => Some(self.me()),
+        }
+    }
+
+    fn key(&self) -> StatusKey {
+        let role = match &self.role {
+            Role::Follower(_) if self.is_voter() => RoleKind::Follower,
+            Role::Follower(_) => RoleKind::Learner,
+            Role::PreCandidate(_) => RoleKind::PreCandidate,
+            Role::Candidate(_) => RoleKind::Candidate,
+            Role::Leader(_) => RoleKind::Leader,
+        };
+        let transferee = match &self.role {
+            Role::Leader(leader) => leader.transfer.as_ref().map(|transfer| transfer.to),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
+        };
+        StatusKey {
+            role,
+            term: self.term,
+            leader: self.leader(),
+            membership: self.membership.index,
+            has_committed_in_term: self.has_committed_in_term(),
+            transferee,
+        }
+    }
+
+    fn progress(&self) -> BTreeMap<MemberId, PeerProgress> {
+        let Role::Leader(leader) = &self.role else {
+            return BTreeMap::new();
+        };
+        let picture = |(id, progress): (&MemberId, &Progress)| {
+            (
+                *id,
+                PeerProgress {
+                    matched: progress.matched,
+                    last_heard: progress.last_heard,
+                },
+            )
+        };
+        leader.progress.iter().map(picture).collect()
+    }
+}

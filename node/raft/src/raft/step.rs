@@ -1,0 +1,121 @@
+//! Messages: the rules about terms, then whom they concern.
+
+use std::cmp::Ordering;
+
+use super::Raft;
+use crate::role::Role;
+use crate::{Instant, MemberId, MessageBody, PeerMessage, StepError, Term};
+
+impl Raft {
+    /// A message arrived. Messages may be lost, late, doubled and out of order.
+    ///
+    /// # Errors
+    /// For someone else; from a removed member, which wants to be told so; or in contradiction
+    /// to the protocol.
+    pub fn step(&mut self, now: Instant, message: PeerMessage) -> Result<(), StepError> {
+        self.guard(&message)?;
+        self.advance(now);
+        let PeerMessage {
+            from,
+            to: _,
+            term,
+            body,
+        } = message;
+        if !self.meet_term(from, term, &body) {
+            return Ok(());
+        }
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(progress) = leader.progress.get_mut(&from)
+        {
+            progress.last_heard = Some(self.now);
+        }
+        match body {
+            MessageBody::PreVote { last } => self.on_pre_vote(from, term, last),
+            MessageBody::PreVoteResponse { granted } => {
+                self.on_pre_vote_response(from, term, granted);
+            }
+            MessageBody::Vote { last, transfer: _ } => self.on_vote(from, last),
+            MessageBody::VoteResponse { granted } => self.on_vote_response(from, granted),
+            MessageBody::Append {
+                prev,
+                entries,
+                commit,
+            } => {
+                self.on_append(from, prev, entries, commit);
+            }
+            MessageBody::AppendAccepted { matched } => self.on_append_accepted(from, matched),
+            MessageBody::AppendRejected { rejected, hint } => {
+                self.on_append_rejected(from, rejected, hint);
+            }
+            MessageBody::Heartbeat { number, commit } => self.on_heartbeat(from, number, commit),
+            MessageBody::HeartbeatResponse { number } => {
+                self.on_heartbeat_response(from, number);
+            }
+            MessageBody::ReadIndex { id } => self.on_read_index(from, id),
+            MessageBody::ReadIndexResponse { id, index } => self.on_read_answer(id, index),
+            MessageBody::TimeoutNow => self.on_timeout_now(from),
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// Compares terms (§3.3) and gives whether the message is to be looked at further.
+    fn meet_term(&mut self, from: MemberId, term: Term, body: &MessageBody) -> bool {
+        match term.cmp(&self.term) {
+            Ordering::Equal => true,
+            Ordering::Less => {
+                self.answer_old_term(from, body);
+                false
+            }
+            Ordering::Greater => match body {
+                // These don't speak of the present: nobody's term changes.
+                MessageBody::PreVote { .. } | MessageBody::PreVoteResponse { granted: true } => {
+                    true
+                }
+                MessageBody::Vote {
+                    transfer: false, ..
+                } if self.hears_a_leader() => false,
+                MessageBody::Append { .. }
+                | MessageBody::Heartbeat { .. }
+                | MessageBody::TimeoutNow => {
+                    self.become_follower(term, Some(from));
+                    true
+                }
+                MessageBody::Vote { .. }
+                | MessageBody::PreVoteResponse { granted: false }
+                | MessageBody::VoteResponse { .. }
+                | MessageBody::AppendAccepted { .. }
+                | MessageBody::AppendRejected { .. }
+                | MessageBody::HeartbeatResponse { .. }
+                | MessageBody::ReadIndex { .. }
+                | MessageBody::ReadIndexResponse { .. } => {
+                    self.become_follower(term, None);
+                    true
+                }
+            },
+        }
+    }
+
+    /// Tells the sender of a request that its term is over. A leader is told so too: with
+    /// PreVote and stickiness a member whose term ran ahead could otherwise never come back
+    /// (etcd/raft's "free stuck candidate").
+    fn answer_old_term(&mut self, from: MemberId, body: &MessageBody) {
+        let answer = match body {
+            MessageBody::PreVote { .. } => MessageBody::PreVoteResponse { granted: false },
+            MessageBody::Vote { .. } => MessageBody::VoteResponse { granted: false },
+            MessageBody::Append { .. } => MessageBody::HeartbeatResponse { number: 0 },
+            MessageBody::Heartbeat { number, .. } => {
+                MessageBody::HeartbeatResponse { number: *number }
+            }
+            MessageBody::PreVoteResponse { .. }
+            | MessageBody::VoteResponse { .. }
+            | MessageBody::AppendAccepted { .. }
+            | MessageBody::AppendRejected { .. }
+            | MessageBody::HeartbeatResponse { .. }
+            | MessageBody::ReadIndex { .. }
+            | MessageBody::ReadIndexResponse { .. }
+            | MessageBody::TimeoutNow => return,
+        };
+        self.outbox.send(from, self.term, answer);
+    }
+}

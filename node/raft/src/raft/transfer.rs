@@ -1,0 +1,72 @@
+//! Leadership transfer (§3.10).
+
+use super::Raft;
+use crate::role::{Role, Transfer};
+use crate::{Instant, MemberId, MessageBody, TransferError};
+
+impl Raft {
+    /// Hands leadership to `to`: no proposals are taken until it has caught up and is told to
+    /// campaign, or an election timeout has passed without success. To the leader itself: nothing
+    /// happens. A later call replaces an earlier one.
+    ///
+    /// # Errors
+    /// Not the leader; not a voter.
+    pub fn transfer_leader(&mut self, now: Instant, to: MemberId) -> Result<(), TransferError> {
+        let known = self.leader();
+        let is_voter = self.membership.is_voter(to);
+        let me = self.me();
+        let Role::Leader(leader) = &mut self.role else {
+            return Err(TransferError::NotLeader { leader: known });
+        };
+        if !is_voter {
+            return Err(TransferError::NotVoter(to));
+        }
+        if to == me
+            || leader
+                .transfer
+                .as_ref()
+                .is_some_and(|transfer| transfer.to == to)
+        {
+            return Ok(());
+        }
+        let deadline = self.now.max(now) + self.config.election_timeout;
+        leader.transfer = Some(Transfer {
+            to,
+            deadline,
+            is_sent: false,
+        });
+        self.advance(now);
+        self.maybe_hand_over();
+        Ok(())
+    }
+
+    /// Tells the target to campaign once it holds the whole log.
+    pub(super) fn maybe_hand_over(&mut self) {
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let Some(transfer) = &mut leader.transfer else {
+            return;
+        };
+        let has_all = leader
+            .progress
+            .get(&transfer.to)
+            .is_some_and(|progress| progress.matched == self.log.last_index());
+        if has_all && !transfer.is_sent {
+            transfer.is_sent = true;
+            self.outbox
+                .send(transfer.to, self.term, MessageBody::TimeoutNow);
+        }
+    }
+
+    /// The leader hands over: campaign at once, without asking whether it could be won.
+    pub(super) fn on_timeout_now(&mut self, from: MemberId) {
+        let Role::Follower(follower) = &self.role else {
+            return;
+        };
+        let is_from_leader = follower.leader.is_none_or(|leader| leader == from);
+        if is_from_leader && self.is_voter() {
+            self.campaign(true);
+        }
+    }
+}
