@@ -28,6 +28,7 @@ say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 STEP_NUMBER=0
+STEP_PID=
 STEPS_BEGAN=$SECONDS
 
 # step NAME COMMAND...: runs COMMAND with its output in a log, shows a line every
@@ -40,8 +41,12 @@ step() {
   log=$LOG_DIR/$(printf %02d $STEP_NUMBER)-${name//[^a-zA-Z0-9]/-}.log
   STEP_LOG=$log
   printf '[%4ds] %s\n' $((SECONDS - STEPS_BEGAN)) "$name"
+  # job control gives it a process group of its own, which stop_step can end as a whole
+  set -m
   "$@" > "$log" 2>&1 < /dev/null &
   pid=$!
+  set +m
+  STEP_PID=$pid
   while kill -0 $pid 2> /dev/null; do
     sleep 0.2
     if ((SECONDS - shown >= 10)); then
@@ -51,6 +56,7 @@ step() {
     fi
   done
   wait $pid || status=$?
+  STEP_PID=
   if ((status != 0)); then
     printf '\nFAILED after %ds: %s (exit status %d). End of %s:\n\n' $((SECONDS - began)) "$name" $status "$log" >&2
     tail -n 40 "$log" | sed 's/^/    /' >&2
@@ -58,6 +64,11 @@ step() {
     printf '          done in %ds\n' $((SECONDS - began))
   fi
   return $status
+}
+
+# For the EXIT trap of scripts with steps: ends the step that still runs.
+stop_step() {
+  if [ -n "$STEP_PID" ]; then kill -TERM -- "-$STEP_PID" 2> /dev/null || true; fi
 }
 
 # start_log KIND: an empty directory for the logs of this run.

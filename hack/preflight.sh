@@ -34,6 +34,7 @@ wants binutils strip
 wants cmake cmake           # the MongoDB stand-in's storage engine
 wants g++ g++
 wants protobuf-compiler protoc # the tests' etcd client; the product needs none
+wants libprotobuf-dev /usr/include/google/protobuf/descriptor.proto # what its files import
 wants procps pgrep
 wants util-linux unshare
 wants ca-certificates /etc/ssl/certs/ca-certificates.crt

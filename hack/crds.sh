@@ -1,0 +1,17 @@
+#!/bin/bash
+# crds.sh [--check]: writes the CRD, printed from the Rust types, to crds/ and to the chart; or
+# checks that both hold what would be written.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$ROOT"
+files=(crds/raftclusters.raftery.dev.yaml charts/raftery/crds/raftclusters.raftery.dev.yaml)
+crdgen=(cargo run --quiet --release --locked -p raftery-operator --bin crdgen --)
+if [ "${1:-}" = --check ]; then
+  "${crdgen[@]}" --check "${files[@]}"
+else
+  yaml=$("${crdgen[@]}")
+  for f in "${files[@]}"; do
+    mkdir -p "$(dirname "$f")"
+    printf '%s\n' "$yaml" > "$f"
+  done
+fi
