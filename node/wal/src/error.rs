@@ -144,7 +144,11 @@ pub enum WalError {
 impl WalError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
-        move |source| Self::Io { action, path, source }
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
     }
 
     pub(crate) fn sync(path: &Path) -> impl FnOnce(io::Error) -> Self {

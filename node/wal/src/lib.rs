@@ -16,10 +16,18 @@
 //! entries of an earlier one from its first index on. The log is kept whole: no segment is
 //! deleted.
 
+mod create;
+mod entry;
 mod error;
+mod frame;
 mod fs;
+mod le;
 mod mem;
 mod real;
+mod recover;
+mod replay;
+mod segment;
+mod types;
 mod wal;
 mod writer;
 
@@ -27,5 +35,6 @@ pub use error::WalError;
 pub use fs::{Fs, FsFile};
 pub use mem::{Fate, MemFile, MemFs, Piece};
 pub use real::{RealFile, RealFs};
-pub use wal::{Recovered, TornTail, Wal, WalIdentity, WalOptions};
+pub use types::{Recovered, TornTail, WalIdentity, WalOptions};
+pub use wal::Wal;
 pub use writer::{WalEvent, WalWriter};

@@ -1,78 +1,165 @@
-//! contract; being written
-use crate::*;
-use std::{ffi::OsString, io, path::Path};
+//! A file system in memory that knows what is durable, and fails when told to.
+//!
+//! It is the worst disk that the WAL must survive: until a file is synced, each 512-byte piece
+//! of each write may be kept, lost or mangled by a crash on its own, in any order; until a
+//! directory is synced, its new names may be gone. For tests and the simulator.
 
-/// A file system in memory that knows what is durable. Clones share it. For tests and the
-/// simulator.
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+mod disk;
+mod files;
+
+use disk::Disk;
+
+/// A file system in memory. Clones share it. It starts with an empty, durable root directory;
+/// `/` in front of a path makes no difference.
 #[derive(Clone, Debug)]
-pub struct MemFs;
-/// An open file of a [`MemFs`]. Dead after a crash.
+pub struct MemFs(Arc<Mutex<Disk>>);
+
+/// An open file of a [`MemFs`]. A crash kills it: whoever held it died.
 #[derive(Debug)]
-pub struct MemFile;
-/// At most 512 bytes of an unsynced write.
+pub struct MemFile {
+    fs: MemFs,
+    node: usize,
+    life: u64,
+}
+
+/// A part of an unsynced write that lies in one 512-byte sector.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece {
-    /// Number of the operation that wrote it ([`MemFs::operations`]).
+    /// Number of the write among all operations ([`MemFs::operations`]).
     pub operation: u64,
-    /// Place in the file.
+    /// Where in the file.
     pub offset: u64,
     /// Bytes.
     pub len: usize,
 }
+
 /// What a crash does to a [`Piece`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
-    /// Never reached the disk.
+    /// It never reached the disk.
     Lost,
-    /// Reached it.
+    /// It reached the disk.
     Kept,
-    /// Reached it with this bit (counted from the piece's first) flipped.
+    /// It reached the disk with this bit flipped, counted from the piece's first.
     Flipped(usize),
 }
-#[expect(unused_variables, clippy::unimplemented)]
+
 impl MemFs {
-    /// Empty; `seed` feeds [`Fs::random`].
-    pub fn new(seed: u64) -> Self { unimplemented!() }
-    /// Power is lost: of what was not synced, `fate` decides piece by piece; directories fall back to what was synced. All open files are dead.
-    pub fn crash(&self, fate: impl FnMut(Piece) -> Fate) { unimplemented!() }
+    /// An empty one. `seed` feeds [`crate::Fs::random`].
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(Disk::new(seed))))
+    }
+
+    /// Power is lost. `fate` decides about each piece of each unsynced write; names fall back
+    /// to what was synced. Open files are dead, injected faults are over.
+    pub fn crash(&self, fate: impl FnMut(Piece) -> Fate) {
+        self.disk().crash(fate, || false);
+    }
+
     /// A crash that discards every unsynced byte and name.
-    pub fn crash_losing_all(&self) { unimplemented!() }
-    /// A crash that keeps, loses or flips each unsynced piece, and keeps or loses each directory's unsynced names.
-    pub fn crash_at_random(&self, rng: &mut fastrand::Rng) { unimplemented!() }
-    /// Operations that change something so far: writes, syncs, names.
-    pub fn operations(&self) -> u64 { unimplemented!() }
-    /// Syncs of files and directories so far.
-    pub fn syncs(&self) -> u64 { unimplemented!() }
-    /// From operation number `n` on everything fails, as when the process died there. `None`: never. A crash resets it.
-    pub fn stop_at(&self, n: Option<u64>) { unimplemented!() }
-    /// The next file sync fails with an I/O error (and the bytes stay in the cache, believed clean).
-    pub fn fail_next_sync(&self) { unimplemented!() }
-    /// Syncs claim success and do nothing (a disk that lies): to show that a test would notice.
-    pub fn lie_about_syncs(&self, lie: bool) { unimplemented!() }
-    /// Flips a bit of durable data.
-    pub fn flip_bit(&self, path: &Path, offset: u64, bit: u8) { unimplemented!() }
-    /// A file's contents as a running process sees them.
-    pub fn contents(&self, path: &Path) -> Vec<u8> { unimplemented!() }
-}
-#[expect(unused_variables, clippy::unimplemented)]
-impl Fs for MemFs {
-    type File = MemFile;
-    fn create(&self, path: &Path) -> io::Result<Self::File> { unimplemented!() }
-    fn open(&self, path: &Path) -> io::Result<Self::File> { unimplemented!() }
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> { unimplemented!() }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> { unimplemented!() }
-    fn remove_file(&self, path: &Path) -> io::Result<()> { unimplemented!() }
-    fn remove_dir(&self, path: &Path) -> io::Result<()> { unimplemented!() }
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> { unimplemented!() }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> { unimplemented!() }
-    fn random(&self) -> io::Result<u64> { unimplemented!() }
-}
-#[expect(unused_variables, clippy::unimplemented)]
-impl FsFile for MemFile {
-    fn size(&self) -> io::Result<u64> { unimplemented!() }
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> { unimplemented!() }
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> { unimplemented!() }
-    fn allocate(&self, len: u64) -> io::Result<()> { unimplemented!() }
-    fn sync_data(&self) -> io::Result<()> { unimplemented!() }
-    fn reread(&self) -> io::Result<()> { unimplemented!() }
+    pub fn crash_losing_all(&self) {
+        self.crash(|_| Fate::Lost);
+    }
+
+    /// A crash that keeps, loses or mangles each unsynced piece, and keeps or loses the
+    /// unsynced names of each directory.
+    pub fn crash_at_random(&self, rng: &mut fastrand::Rng) {
+        let mut names = rng.fork();
+        let fate = |piece: Piece| match rng.u8(..8) {
+            0..4 => Fate::Lost,
+            4..7 => Fate::Kept,
+            _ => Fate::Flipped(rng.usize(..piece.len * 8)),
+        };
+        self.disk().crash(fate, || names.bool());
+    }
+
+    /// How many operations changed something so far: creations, writes, syncs, names.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        self.disk().operations
+    }
+
+    /// How many syncs of files and directories there were, failed ones included.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.disk().syncs
+    }
+
+    /// Operation number `at` (counted from 0) and all after it fail, as if the process had
+    /// died there. `None`: never.
+    pub fn stop_at(&self, at: Option<u64>) {
+        self.disk().stop_at = at;
+    }
+
+    /// The next sync of a file fails. As on Linux, what was unsynced is then believed clean: it
+    /// is read as if it were there, and no further sync writes it.
+    pub fn fail_next_sync(&self) {
+        self.disk().fails_next_sync = true;
+    }
+
+    /// Syncs of files claim success and do nothing. To show that a test would notice.
+    pub fn lie_about_syncs(&self, lies: bool) {
+        self.disk().lies = lies;
+    }
+
+    /// Flips a bit (0–7) of a byte, durably: rot.
+    ///
+    /// # Panics
+    /// If there is no such byte.
+    pub fn flip_bit(&self, path: &Path, offset: u64, bit: u8) {
+        let mut disk = self.disk();
+        let node = disk.find(path).expect("the file to damage exists");
+        let data = disk.data(node);
+        let at = usize::try_from(offset).expect("fits memory");
+        data.live[at] ^= 1 << bit;
+        if let Some(byte) = data.durable.get_mut(at) {
+            *byte ^= 1 << bit;
+        }
+    }
+
+    /// Overwrites bytes, durably: what a broken sector leaves.
+    ///
+    /// # Panics
+    /// If the file doesn't exist or ends before.
+    pub fn overwrite(&self, path: &Path, offset: u64, bytes: &[u8]) {
+        let mut disk = self.disk();
+        let node = disk.find(path).expect("the file to damage exists");
+        let data = disk.data(node);
+        let at = usize::try_from(offset).expect("fits memory");
+        data.live[at..at + bytes.len()].copy_from_slice(bytes);
+        data.durable[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// A copy that shares nothing with this one; open files stay with this one.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.disk().clone())))
+    }
+
+    /// What a file holds, as a running process sees it.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    #[must_use]
+    pub fn contents(&self, path: &Path) -> Vec<u8> {
+        let mut disk = self.disk();
+        let node = disk.find(path).expect("the file to read exists");
+        disk.data(node).live.clone()
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn file(&self, node: usize, life: u64) -> MemFile {
+        MemFile {
+            fs: self.clone(),
+            node,
+            life,
+        }
+    }
 }

@@ -29,7 +29,14 @@ impl Fs for RealFs {
     type File = RealFile;
 
     fn create(&self, path: &Path) -> io::Result<RealFile> {
-        locked(OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?)
+        locked(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)?,
+        )
     }
 
     fn open(&self, path: &Path) -> io::Result<RealFile> {
@@ -37,7 +44,9 @@ impl Fs for RealFs {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
+        fs::read_dir(dir)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect()
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -1,0 +1,78 @@
+//! Founding a log so that a crash leaves all of it or nothing: it is made in a directory of
+//! another name, which is renamed once everything in it is durable.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::recover::{parent, segment_numbers};
+use crate::{Fs, WalError};
+
+/// A log that has no name yet.
+pub(crate) struct Making {
+    /// Where it is made.
+    pub(crate) temporary: PathBuf,
+    /// Directories whose list of names has to be synced at the end, lowest first.
+    unsynced: Vec<PathBuf>,
+}
+
+/// Makes an empty temporary directory beside `dir`.
+pub(crate) fn begin<F: Fs>(fs: &F, dir: &Path) -> Result<Making, WalError> {
+    if !segment_numbers(fs, dir)?.is_empty() {
+        return Err(WalError::Exists {
+            dir: dir.to_path_buf(),
+        });
+    }
+    let mut name = dir.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    let temporary = dir.with_file_name(name);
+    remove(fs, &temporary)?;
+    let mut unsynced = vec![parent(dir).to_path_buf()];
+    // Directories that are made now must have durable names as well.
+    while let Some(made) = unsynced.last().filter(|dir| is_missing(fs, dir)) {
+        unsynced.push(parent(made).to_path_buf());
+    }
+    fs.create_dir_all(&temporary)
+        .map_err(WalError::io("create", &temporary))?;
+    Ok(Making {
+        temporary,
+        unsynced,
+    })
+}
+
+impl Making {
+    /// Gives the log its name, durably. Everything in it is durable already.
+    pub(crate) fn finish<F: Fs>(self, fs: &F, dir: &Path) -> Result<(), WalError> {
+        let Self {
+            temporary,
+            unsynced,
+        } = self;
+        fs.sync_dir(&temporary)
+            .map_err(WalError::sync(&temporary))?;
+        fs.rename(&temporary, dir)
+            .map_err(WalError::io("rename", &temporary))?;
+        for dir in unsynced {
+            fs.sync_dir(&dir).map_err(WalError::sync(&dir))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_missing<F: Fs>(fs: &F, dir: &Path) -> bool {
+    dir.parent().is_some()
+        && fs
+            .list(dir)
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+fn remove<F: Fs>(fs: &F, dir: &Path) -> Result<(), WalError> {
+    let names = match fs.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        names => names.map_err(WalError::io("list", dir))?,
+    };
+    for name in names {
+        let path = dir.join(name);
+        fs.remove_file(&path)
+            .map_err(WalError::io("remove", &path))?;
+    }
+    fs.remove_dir(dir).map_err(WalError::io("remove", dir))
+}

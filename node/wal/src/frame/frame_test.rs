@@ -1,0 +1,124 @@
+use raftery_raft::Payload;
+
+use super::*;
+
+const SALT: u64 = 0x5a17;
+const OFFSET: u64 = 4096;
+
+fn state() -> State {
+    State {
+        hard_state: HardState {
+            term: Term(3),
+            vote: Some(MemberId(2)),
+            commit: LogIndex(8),
+        },
+        watermark: 40,
+        last: LogId {
+            term: Term(3),
+            index: LogIndex(9),
+        },
+        entries: 1,
+    }
+}
+
+/// A file with a batch of one entry: frames 41 and 42.
+fn file() -> Vec<u8> {
+    let mut buffer = Vec::new();
+    let mut encoder = Encoder::new(&mut buffer, SALT, OFFSET, 41);
+    encoder.state(Kind::Batch, &state());
+    let id = LogId {
+        term: Term(3),
+        index: LogIndex(9),
+    };
+    encoder.entry(&Entry {
+        id,
+        payload: Payload::Data("value".into()),
+    });
+    assert_eq!(encoder.next_sequence(), 43);
+    let mut file = vec![0; usize::try_from(OFFSET).unwrap()];
+    file.extend_from_slice(&buffer);
+    file
+}
+
+fn frames(data: &[u8], salt: u64) -> Frames<'_> {
+    Frames {
+        path: Path::new("segment"),
+        data,
+        salt,
+    }
+}
+
+#[test]
+fn frames_read_back_as_written() {
+    let file = file();
+    let frames = frames(&file, SALT);
+    let batch = frames.at(OFFSET, 41).unwrap().expect("the batch is there");
+    assert_eq!(
+        (batch.kind, State::decode(batch.payload)),
+        (Kind::Batch, Some(state()))
+    );
+    assert_eq!(batch.next, OFFSET + STATE_FRAME_BYTES);
+    let entry = frames
+        .at(batch.next, 42)
+        .unwrap()
+        .expect("the entry is there");
+    assert_eq!(entry.kind, Kind::Entry);
+    assert_eq!(entry.next, file.len() as u64);
+    assert!(frames.at(entry.next, 43).unwrap().is_none());
+    assert_eq!(frames.highest_watermark(OFFSET, 40), Some(40));
+}
+
+#[test]
+fn a_frame_of_another_life_place_or_number_is_none() {
+    let file = file();
+    assert!(frames(&file, SALT + 1).at(OFFSET, 41).unwrap().is_none());
+    assert_eq!(frames(&file, SALT + 1).highest_watermark(OFFSET, 40), None);
+    assert!(frames(&file, SALT).at(OFFSET, 42).unwrap().is_none());
+    let mut moved = file.clone();
+    moved.splice(4096..4096, [0; 8]);
+    assert!(frames(&moved, SALT).at(OFFSET + 8, 41).unwrap().is_none());
+    assert_eq!(frames(&moved, SALT).highest_watermark(OFFSET, 40), None);
+    // A header that comes before the bad frame proves nothing about it.
+    assert_eq!(frames(&file, SALT).highest_watermark(OFFSET, 41), None);
+}
+
+#[test]
+fn no_flipped_bit_is_read() {
+    let sound = file();
+    for at in 4096..4096 + usize::try_from(STATE_FRAME_BYTES).unwrap() {
+        for bit in 0..8 {
+            let mut file = sound.clone();
+            file[at] ^= 1 << bit;
+            assert!(
+                frames(&file, SALT).at(OFFSET, 41).unwrap().is_none(),
+                "byte {at}, bit {bit}"
+            );
+        }
+    }
+}
+
+#[test]
+fn kinds_and_versions_of_the_future_are_errors() {
+    for (at, what) in [(20, "frame kind"), (21, "frame version")] {
+        let mut file = file();
+        let start = usize::try_from(OFFSET).unwrap();
+        file[start + at] = 9;
+        let crc = header_crc(SALT, OFFSET, &file[start + 4..start + HEADER_BYTES]);
+        file[start..start + 4].copy_from_slice(&crc.to_le_bytes());
+        let Err(error) = frames(&file, SALT).at(OFFSET, 41) else {
+            panic!("{what} was taken")
+        };
+        let told =
+            matches!(error, WalError::Unsupported { what: told, value: 9, .. } if told == what);
+        assert!(told, "{error}");
+    }
+}
+
+#[test]
+fn a_pad_has_the_size_asked_for() {
+    for bytes in [24, 32, 512] {
+        let mut buffer = Vec::new();
+        Encoder::new(&mut buffer, SALT, OFFSET, 1).pad(bytes);
+        assert_eq!(buffer.len(), bytes);
+    }
+}

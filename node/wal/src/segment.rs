@@ -1,0 +1,255 @@
+//! Segments: the files of the log.
+//!
+//! Segment `n` (1, 2, …) is the file `<n as 16 hex digits>.wal`. It is made under another name,
+//! filled with zeros, given its header, synced, and only then renamed: a segment without a
+//! valid header is damaged, never half-made. Header, little-endian, in the first 4096 bytes:
+//!
+//! ```text
+//! offset size
+//!      0    8  "rafteryW"
+//!      8    4  version of the format: 1
+//!     12    4  zero
+//!     16    8  number of the segment
+//!     24    8  salt: random, new for each life of the file
+//!     32    8  cluster ID
+//!     40    8  lineage
+//!     48    8  member ID
+//!     56    8  length of the file in bytes
+//!     64    4  CRC-32C of bytes 0..64
+//!     68    …  zero, up to 4096
+//! ```
+//!
+//! Frames follow from 4096 on ([`crate::frame`]); the rest is zero. A segment is longer than
+//! the configured size only when one batch needs it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crc32c::crc32c;
+use raftery_raft::MemberId;
+
+use crate::le::{u32_at, u64_at};
+use crate::{Fs, FsFile, WalError, WalIdentity};
+
+/// Where frames begin. A page of its own, so that appending never rewrites the header's.
+pub(crate) const DATA_START: u64 = 4096;
+/// Lengths of segments are multiples of it.
+pub(crate) const SEGMENT_MULTIPLE: u64 = 4096;
+pub(crate) const SEGMENT_BYTES_MIN: u64 = 16 << 10;
+
+const MAGIC: &[u8; 8] = b"rafteryW";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 64;
+const TEMPORARY: &str = "next.tmp";
+/// Zeroed and synced at a time while a segment is prepared beside the work.
+const STEP_BYTES: u64 = 256 << 10;
+/// Zeroed at a time when nothing else waits.
+const CHUNK_BYTES: u64 = 1 << 20;
+
+pub(crate) fn file_name(number: u64) -> String {
+    format!("{number:016x}.wal")
+}
+
+/// The number of the segment with this name, if it is one's name.
+pub(crate) fn number_of(name: &str) -> Option<u64> {
+    let number = u64::from_str_radix(name.strip_suffix(".wal")?, 16).ok()?;
+    (name == file_name(number)).then_some(number)
+}
+
+/// An open segment with a valid header.
+pub(crate) struct Segment<F: Fs> {
+    pub(crate) number: u64,
+    pub(crate) salt: u64,
+    /// Its length.
+    pub(crate) bytes: u64,
+    pub(crate) identity: WalIdentity,
+    pub(crate) path: PathBuf,
+    pub(crate) file: F::File,
+}
+
+impl<F: Fs> Segment<F> {
+    /// Opens segment `number` and checks its header.
+    pub(crate) fn open(fs: &F, dir: &Path, number: u64) -> Result<Self, WalError> {
+        let path = dir.join(file_name(number));
+        let file = fs.open(&path).map_err(WalError::io("open", &path))?;
+        let damaged = |reason| WalError::SegmentHeader {
+            file: path.clone(),
+            reason,
+        };
+        let mut header = [0; HEADER_BYTES + 4];
+        file.read_at(0, &mut header)
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::UnexpectedEof => damaged("shorter than a header"),
+                _ => WalError::io("read", &path)(source),
+            })?;
+        if &header[..8] != MAGIC {
+            return Err(damaged("not a segment"));
+        }
+        if u32_at(&header, HEADER_BYTES) != crc32c(&header[..HEADER_BYTES]) {
+            return Err(damaged("the header's checksum doesn't hold"));
+        }
+        let value = u32_at(&header, 8);
+        if value != VERSION {
+            let what = "segment format";
+            return Err(WalError::Unsupported {
+                file: path,
+                offset: 0,
+                what,
+                value,
+            });
+        }
+        if u64_at(&header, 16) != number {
+            return Err(damaged("the header is that of another segment"));
+        }
+        let expected = u64_at(&header, 56);
+        let found = file.size().map_err(WalError::io("size of", &path))?;
+        if found != expected {
+            return Err(WalError::SegmentLength {
+                file: path,
+                expected,
+                found,
+            });
+        }
+        let identity = WalIdentity {
+            cluster_id: u64_at(&header, 32),
+            lineage: u64_at(&header, 40),
+            member_id: MemberId(u64_at(&header, 48)),
+        };
+        Ok(Self {
+            number,
+            salt: u64_at(&header, 24),
+            bytes: found,
+            identity,
+            path,
+            file,
+        })
+    }
+
+    fn header(&self) -> Vec<u8> {
+        let mut header = Vec::with_capacity(HEADER_BYTES + 4);
+        header.extend_from_slice(MAGIC);
+        header.extend_from_slice(&VERSION.to_le_bytes());
+        header.extend_from_slice(&[0; 4]);
+        for word in [
+            self.number,
+            self.salt,
+            self.identity.cluster_id,
+            self.identity.lineage,
+            self.identity.member_id.0,
+            self.bytes,
+        ] {
+            header.extend_from_slice(&word.to_le_bytes());
+        }
+        header.extend_from_slice(&crc32c(&header).to_le_bytes());
+        header
+    }
+}
+
+/// A segment being made.
+pub(crate) struct Preparation<F: Fs> {
+    segment: Segment<F>,
+    temporary: PathBuf,
+    zeroed: u64,
+}
+
+impl<F: Fs> Preparation<F> {
+    /// Begins segment `number` of `bytes`; what is left of an earlier attempt goes.
+    pub(crate) fn start(
+        fs: &F,
+        dir: &Path,
+        identity: WalIdentity,
+        number: u64,
+        bytes: u64,
+    ) -> Result<Self, WalError> {
+        let temporary = dir.join(TEMPORARY);
+        match fs.remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(WalError::io("remove", &temporary)(error));
+            }
+            _ => {}
+        }
+        let file = fs
+            .create(&temporary)
+            .map_err(WalError::io("create", &temporary))?;
+        file.allocate(bytes)
+            .map_err(WalError::io("allocate", &temporary))?;
+        let salt = fs
+            .random()
+            .map_err(WalError::io("draw a salt for", &temporary))?;
+        let path = dir.join(file_name(number));
+        let segment = Segment {
+            number,
+            salt,
+            bytes,
+            identity,
+            path,
+            file,
+        };
+        Ok(Self {
+            segment,
+            temporary,
+            zeroed: 0,
+        })
+    }
+
+    /// Length that it will have.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segment.bytes
+    }
+
+    /// Zeroes a little more and syncs that. Whether only [`Preparation::finish`] is left.
+    pub(crate) fn step(&mut self) -> Result<bool, WalError> {
+        self.zero(STEP_BYTES)?;
+        self.segment
+            .file
+            .sync_data()
+            .map_err(WalError::sync(&self.temporary))?;
+        Ok(self.zeroed == self.segment.bytes)
+    }
+
+    /// Zeroes the rest, writes the header and gives the segment its name, durably.
+    pub(crate) fn finish(mut self, fs: &F, dir: &Path) -> Result<Segment<F>, WalError> {
+        while self.zeroed < self.segment.bytes {
+            self.zero(CHUNK_BYTES)?;
+        }
+        let Self {
+            segment, temporary, ..
+        } = self;
+        segment
+            .file
+            .write_at(0, &segment.header())
+            .map_err(WalError::io("write", &temporary))?;
+        segment
+            .file
+            .sync_data()
+            .map_err(WalError::sync(&temporary))?;
+        fs.rename(&temporary, &segment.path)
+            .map_err(WalError::io("rename", &temporary))?;
+        fs.sync_dir(dir).map_err(WalError::sync(dir))?;
+        Ok(segment)
+    }
+
+    fn zero(&mut self, bytes: u64) -> Result<(), WalError> {
+        let bytes = bytes.min(self.segment.bytes - self.zeroed);
+        zero(&self.segment.file, self.zeroed, bytes)
+            .map_err(WalError::io("write", &self.temporary))?;
+        self.zeroed += bytes;
+        Ok(())
+    }
+}
+
+/// Writes zeros: a reserved but unwritten block would need its metadata synced with the first
+/// write, which costs about half of a sync more.
+pub(crate) fn zero(file: &impl FsFile, offset: u64, bytes: u64) -> io::Result<()> {
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    let mut done = 0;
+    while done < bytes {
+        let len = (bytes - done).min(ZEROS.len() as u64);
+        file.write_at(
+            offset + done,
+            &ZEROS[..usize::try_from(len).expect("at most 64 KiB")],
+        )?;
+        done += len;
+    }
+    Ok(())
+}

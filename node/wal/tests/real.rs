@@ -1,0 +1,147 @@
+//! Files of the operating system.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{IDENTITY, Model, OPTIONS, Step, batch, data, founding, hard_state, story};
+use raftery_raft::HardState;
+use raftery_wal::{RealFs, Recovered, Wal, WalError, WalOptions};
+
+fn create(dir: &Path) -> Result<Wal<RealFs>, WalError> {
+    Wal::create(
+        RealFs,
+        dir,
+        IDENTITY,
+        OPTIONS,
+        &founding(),
+        HardState::default(),
+    )
+}
+
+fn reopen(dir: &Path) -> (Wal<RealFs>, Recovered) {
+    Wal::open(RealFs, dir, OPTIONS)
+        .expect("the log is sound")
+        .expect("the log is there")
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for file in fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn a_node_killed_at_any_step_resumes() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("wal");
+    assert!(Wal::open(RealFs, &dir, OPTIONS).unwrap().is_none());
+    let mut wal = create(&dir).unwrap();
+    let mut expected = Model::founded();
+    for (at, step) in story().iter().enumerate() {
+        match step {
+            Step::Append(batch) => {
+                wal.append(batch).unwrap();
+                expected = expected.with(batch);
+            }
+            Step::Sync => drop(wal.sync().unwrap()),
+            Step::Seal => wal.seal().unwrap(),
+        }
+        // What the files hold now is what the next process would find.
+        let killed = root.path().join(format!("killed-{at}"));
+        copy(&dir, &killed);
+        let (_, recovered) = reopen(&killed);
+        assert_eq!(Model::from(&recovered), expected);
+        assert_eq!(recovered.identity, IDENTITY);
+        assert_eq!(recovered.torn_tail, None);
+        fs::remove_dir_all(&killed).unwrap();
+    }
+    drop(wal);
+    assert_eq!(Model::from(&reopen(&dir).1), expected);
+}
+
+#[test]
+fn a_second_process_is_kept_out() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("wal");
+    let first = create(&dir).unwrap();
+    let error = Wal::open(RealFs, &dir, OPTIONS).unwrap_err();
+    assert!(
+        matches!(error, WalError::Io { action: "open", .. }),
+        "{error}"
+    );
+    assert!(matches!(create(&dir), Err(WalError::Exists { .. })));
+    drop(first);
+    reopen(&dir);
+}
+
+#[test]
+fn a_half_made_log_counts_as_none_and_is_made_anew() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("member").join("wal");
+    fs::create_dir_all(root.path().join("member").join("wal.tmp")).unwrap();
+    fs::write(
+        root.path().join("member/wal.tmp/0000000000000001.wal"),
+        b"half",
+    )
+    .unwrap();
+    assert!(Wal::open(RealFs, &dir, OPTIONS).unwrap().is_none());
+    create(&dir).unwrap();
+    assert_eq!(Model::from(&reopen(&dir).1), Model::founded());
+    assert!(!root.path().join("member/wal.tmp").exists());
+}
+
+#[test]
+fn what_an_interrupted_preparation_left_is_no_segment() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("wal");
+    let mut wal = create(&dir).unwrap();
+    fs::write(dir.join("next.tmp"), b"half").unwrap();
+    let mut expected = Model::founded();
+    for seq in 1..=40 {
+        let batch = batch(seq, hard_state(1, 1), vec![data(1, seq + 1, 900)]);
+        wal.append(&batch).unwrap();
+        expected = expected.with(&batch);
+    }
+    wal.seal().unwrap();
+    drop(wal);
+    assert_eq!(Model::from(&reopen(&dir).1), expected);
+    assert!(!dir.join("next.tmp").exists());
+}
+
+#[test]
+fn a_file_cut_short_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("wal");
+    drop(create(&dir).unwrap());
+    let file = dir.join("0000000000000001.wal");
+    let options = fs::OpenOptions::new().write(true).open(&file).unwrap();
+    options.set_len(8192).unwrap();
+    let error = Wal::open(RealFs, &dir, OPTIONS).unwrap_err();
+    assert!(
+        matches!(error, WalError::SegmentLength { found: 8192, .. }),
+        "{error}"
+    );
+    options.set_len(20).unwrap();
+    let error = Wal::open(RealFs, &dir, OPTIONS).unwrap_err();
+    assert!(matches!(error, WalError::SegmentHeader { .. }), "{error}");
+}
+
+#[test]
+fn segments_have_the_size_asked_for_and_are_written() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("wal");
+    drop(create(&dir).unwrap());
+    let length = fs::metadata(dir.join("0000000000000001.wal"))
+        .unwrap()
+        .len();
+    assert_eq!(length, OPTIONS.segment_bytes);
+    for segment_bytes in [0, 8192, 16385] {
+        let options = WalOptions { segment_bytes };
+        let error = Wal::open(RealFs, &dir, options).unwrap_err();
+        assert!(matches!(error, WalError::SegmentBytes { .. }), "{error}");
+    }
+}

@@ -1,0 +1,119 @@
+//! The thread that owns the files.
+
+mod common;
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use common::{Model, batch, create, data, hard_state, open, reopen, segment};
+use raftery_raft::{PersistBatch, PersistSeq};
+use raftery_wal::{MemFs, WalError, WalEvent, WalWriter};
+
+fn spawn(fs: &MemFs) -> (WalWriter, Receiver<WalEvent>) {
+    let (events, told) = channel();
+    let writer = WalWriter::spawn(create(fs).unwrap(), move |event| {
+        // The receiver goes first in some tests.
+        let _ = events.send(event);
+    });
+    (writer, told)
+}
+
+fn one_entry(seq: u64) -> PersistBatch {
+    batch(seq, hard_state(1, 1), vec![data(1, seq + 1, 200)])
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn every_batch_is_acknowledged_once_it_is_durable() {
+    let fs = MemFs::new(1);
+    let (writer, told) = spawn(&fs);
+    let mut expected = Model::founded();
+    // Several segments' worth.
+    for seq in 1..=300 {
+        let batch = one_entry(seq);
+        expected = expected.with(&batch);
+        writer.append(batch);
+    }
+    let (mut highest, mut counted) = (PersistSeq(0), 0);
+    while highest < PersistSeq(300) {
+        let WalEvent::Durable { seq, batches, .. } = told.recv_timeout(PATIENCE).unwrap() else {
+            panic!("it failed");
+        };
+        assert!(seq > highest);
+        highest = seq;
+        counted += batches;
+    }
+    assert_eq!(counted, 300);
+    let disk = fs.fork();
+    disk.crash_losing_all();
+    assert_eq!(Model::from(&reopen(&disk).1), expected);
+    writer.shutdown();
+}
+
+#[test]
+fn the_last_batch_of_a_burst_is_sealed_in_quiet() {
+    let fs = MemFs::new(2);
+    let (writer, told) = spawn(&fs);
+    let before = fs.syncs();
+    writer.append(one_entry(1));
+    assert!(matches!(
+        told.recv_timeout(PATIENCE),
+        Ok(WalEvent::Durable { .. })
+    ));
+    let written = fs
+        .contents(&segment(1))
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .unwrap();
+    // One sync for the batch; nobody asks for the one of the seal.
+    let begun = Instant::now();
+    while fs.syncs() < before + 2 {
+        assert!(begun.elapsed() < PATIENCE, "no seal came");
+        std::thread::yield_now();
+    }
+    let disk = fs.fork();
+    disk.crash_losing_all();
+    let place = disk.contents(&segment(1))[4096..]
+        .windows(100)
+        .position(|bytes| bytes.iter().all(|byte| *byte == bytes[0] && *byte != 0));
+    let place = 4096 + place.expect("the entry's data is there") as u64;
+    assert!(place < written as u64 + 600);
+    disk.flip_bit(&segment(1), place, 0);
+    assert!(matches!(open(&disk), Err(WalError::Damaged { .. })));
+    drop(writer);
+}
+
+#[test]
+fn a_failed_sync_is_told_once_and_ends_the_thread() {
+    let fs = MemFs::new(3);
+    let (writer, told) = spawn(&fs);
+    fs.fail_next_sync();
+    writer.append(one_entry(1));
+    let failed = told.recv_timeout(PATIENCE).unwrap();
+    assert!(
+        matches!(failed, WalEvent::Failed(WalError::Sync { .. })),
+        "{failed:?}"
+    );
+    let operations = fs.operations();
+    writer.append(one_entry(2));
+    writer.shutdown();
+    assert!(told.recv_timeout(PATIENCE).is_err(), "the thread said more");
+    assert_eq!(fs.operations(), operations, "a file was touched");
+}
+
+#[test]
+fn shutting_down_writes_and_seals_what_has_queued() {
+    let fs = MemFs::new(4);
+    let (writer, _told) = spawn(&fs);
+    let mut expected = Model::founded();
+    for seq in 1..=20 {
+        expected = expected.with(&one_entry(seq));
+        writer.append(one_entry(seq));
+    }
+    writer.shutdown();
+    fs.crash_losing_all();
+    let (wal, recovered) = reopen(&fs);
+    assert_eq!(Model::from(&recovered), expected);
+    assert!(!wal.needs_seal());
+}
