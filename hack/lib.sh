@@ -51,7 +51,9 @@ step() {
     sleep 0.2
     if ((SECONDS - shown >= 10)); then
       shown=$SECONDS
-      last=$(tail -c 400 "$log" | tr '\r' '\n' | grep -v '^ *$' | tail -n 1 | cut -c1-90)
+      # the latest line that is not part of a compiler's message
+      last=$(tail -c 20000 "$log" | tr '\r' '\n' | grep -vE '^ *($|\||[0-9]+ +\||=|-->|\.\.\.|warning|help|note)' |
+        tail -n 1 | cut -c1-90) || true
       printf '          ... %ds  %s\n' $((SECONDS - began)) "$last"
     fi
   done
@@ -59,7 +61,8 @@ step() {
   STEP_PID=
   if ((status != 0)); then
     printf '\nFAILED after %ds: %s (exit status %d). End of %s:\n\n' $((SECONDS - began)) "$name" $status "$log" >&2
-    tail -n 40 "$log" | sed 's/^/    /' >&2
+    { grep -nE '^(error|FAILED|failures:|test .* FAILED)' "$log" | head -n 10 || true
+      tail -n 40 "$log"; } | sed 's/^/    /' >&2
   elif ((SECONDS - began >= 10)); then
     printf '          done in %ds\n' $((SECONDS - began))
   fi
