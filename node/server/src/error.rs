@@ -56,6 +56,15 @@ pub enum RequestError {
     /// A change of membership was refused.
     #[error(transparent)]
     Membership(#[from] MembershipError),
+    /// The leader refused what this member sent on to it: its code and message, as a client
+    /// of its own would see them.
+    #[error("{message}")]
+    FromLeader {
+        /// gRPC code.
+        code: i32,
+        /// Message.
+        message: String,
+    },
 }
 
 /// Why a change of membership was refused.
@@ -92,8 +101,14 @@ pub enum MembershipError {
     /// Another learner must be promoted first.
     #[error("too many learner members in cluster")]
     TooManyLearners,
-    /// The ID is bound to another incarnation, or the incarnation to another ID.
-    #[error("member {id} is bound to another incarnation")]
+    /// Nobody added a member with these URLs.
+    #[error("no member was added with the peer URLs {urls}: add it first (etcdctl member add)")]
+    NotAdded {
+        /// The URLs.
+        urls: String,
+    },
+    /// The ID is bound to another disk; a blank disk needs an ID of its own.
+    #[error("member {id} has another disk already; remove it and add a new member for this one")]
     IncarnationTaken {
         /// The member.
         id: MemberId,

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use raftery_raft::MemberId;
 use serde::{Deserialize, Serialize};
+
+use crate::command::CommandError;
 
 /// One member's record: replicated, part of the state machine.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -23,3 +26,21 @@ pub struct MemberRecord {
 
 /// Records of all present members.
 pub type Members = BTreeMap<MemberId, MemberRecord>;
+
+impl MemberRecord {
+    /// Encodes the record as the context of a change of membership.
+    ///
+    /// # Errors
+    /// When a value can't be encoded, which no record can bring about.
+    pub fn encode(&self) -> Result<Bytes, CommandError> {
+        Ok(postcard::to_stdvec(self).map_err(CommandError::Command)?.into())
+    }
+
+    /// Reads what [`MemberRecord::encode`] wrote.
+    ///
+    /// # Errors
+    /// When it was written by a version that this one doesn't understand.
+    pub fn decode(context: &[u8]) -> Result<Self, CommandError> {
+        postcard::from_bytes(context).map_err(CommandError::Command)
+    }
+}

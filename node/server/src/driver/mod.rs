@@ -1,0 +1,514 @@
+//! The driver: owns the Raft value, feeds it and carries out what it wants. Never waits for disk
+//! or network.
+//!
+//! ```text
+//! clients ──┐                     ┌──> WAL thread ──┐
+//! peers ────┼──> inputs ─> Raft ──┼──> peer tasks   │ Persisted
+//! disk, apply, time ──┘           └──> apply task ──┴─> inputs
+//! ```
+
+mod judging;
+mod waiters;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use raftery_raft::{
+    ConfChange, Entry, Host, Instant, LogIndex, MemberId, Payload, PeerMessage, PersistBatch,
+    PersistSeq, ProposeError, Raft, ReadId, RoleKind, Status, StepError, TransferError, dispatch,
+};
+use raftery_wal::{WalError, WalEvent, WalWriter};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{debug, error, info, warn};
+
+pub use self::judging::Notice;
+use self::judging::Judging;
+use self::waiters::{EntryWaiters, ReadReply, Readers};
+use crate::apply::{Committed, Reply};
+use crate::clock;
+use crate::command::{self, Command, Waiter};
+use crate::error::RequestError;
+use crate::members::Members;
+use crate::metrics::Metrics;
+use crate::node::refused;
+use crate::state::State;
+use crate::transport::Transport;
+
+/// Inputs taken per turn before their effects are carried out.
+const INPUTS_PER_TURN: usize = 512;
+/// The loop turns at least this often, so that a stuck one is noticed.
+const IDLE_TURN: Duration = Duration::from_millis(500);
+/// Committed entries that may wait to be applied before writes are refused (etcd's limit).
+const UNAPPLIED_MAX: u64 = 5_000;
+
+/// What the node's own tasks tell the driver: rare, and taken first.
+#[derive(Debug)]
+pub enum Input {
+    /// Everything up to this batch is durable.
+    Persisted {
+        /// Highest batch.
+        seq: PersistSeq,
+        /// How long the sync took.
+        sync_time: Duration,
+    },
+    /// The disk failed; the process must end.
+    WalFailed(WalError),
+    /// Applied up to here.
+    Applied(LogIndex),
+    /// The members' records changed.
+    MembersChanged(Members),
+    /// A peer told where it is reached.
+    PeerSeen {
+        /// The peer.
+        id: MemberId,
+        /// Its peer URLs.
+        urls: Vec<String>,
+    },
+    /// A peer of this cluster says that this member was removed.
+    ToldRemoved,
+    /// Hand leadership over.
+    Transfer {
+        /// To whom.
+        to: MemberId,
+        /// Whether it began.
+        reply: oneshot::Sender<Result<(), TransferError>>,
+    },
+    /// Change the membership.
+    Change {
+        /// How.
+        change: ConfChange,
+        /// The configuration that the caller planned against.
+        expected: Option<LogIndex>,
+        /// `Ok` once applied.
+        reply: oneshot::Sender<Result<oneshot::Receiver<crate::apply::Applied>, ProposeError>>,
+    },
+    /// Go down.
+    Stop,
+}
+
+/// What clients want.
+#[derive(Debug)]
+pub enum ClientInput {
+    /// Append this command; `reply` is told once it is applied here.
+    Propose {
+        /// The encoded command.
+        data: Bytes,
+        /// Its number.
+        request: u64,
+        /// Who waits.
+        reply: Reply,
+    },
+    /// Another member appends a command for `reply`'s client; this one only waits for it.
+    Await {
+        /// Its number.
+        request: u64,
+        /// Who waits.
+        reply: Reply,
+        /// Told before the command is sent on, so that it can't come back unexpected.
+        registered: oneshot::Sender<()>,
+    },
+    /// Append a command whose client waits at another member.
+    ProposeFor {
+        /// The encoded command.
+        data: Bytes,
+        /// Where it stands, or why it was refused.
+        reply: oneshot::Sender<Result<LogIndex, ProposeError>>,
+    },
+    /// A linearizable read.
+    Read(ReadReply),
+}
+
+/// Why the driver ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// This member was removed from the cluster.
+    Removed,
+    /// The disk failed.
+    WalFailed(WalError),
+}
+
+/// How to reach the driver's inputs.
+#[derive(Clone, Debug)]
+pub struct DriverHandle {
+    /// Rare and internal.
+    pub inputs: mpsc::UnboundedSender<Input>,
+    /// From peers; bounded and lossy.
+    pub peers: mpsc::Sender<PeerMessage>,
+    /// From clients; bounded.
+    pub clients: mpsc::Sender<ClientInput>,
+    /// A picture of Raft, refreshed every turn in which something happened.
+    pub status: watch::Receiver<Status>,
+    /// When the loop last turned, milliseconds since boot.
+    pub last_turn_ms: Arc<AtomicU64>,
+}
+
+/// Receiving ends of [`DriverHandle`].
+#[derive(Debug)]
+pub struct Inbox {
+    /// Rare and internal.
+    pub inputs: mpsc::UnboundedReceiver<Input>,
+    /// From peers.
+    pub peers: mpsc::Receiver<PeerMessage>,
+    /// From clients.
+    pub clients: mpsc::Receiver<ClientInput>,
+}
+
+/// The driver's settings.
+#[derive(Clone, Debug)]
+pub struct DriverConfig {
+    /// How often a leader beats.
+    pub heartbeat_interval: Duration,
+    /// How long a follower waits for a leader.
+    pub election_timeout: Duration,
+}
+
+/// The driver task.
+#[derive(Debug)]
+pub struct Driver {
+    raft: Raft,
+    inbox: Inbox,
+    world: World,
+    status: watch::Sender<Status>,
+    last_turn_ms: Arc<AtomicU64>,
+    config: DriverConfig,
+}
+
+/// What carries out Raft's effects.
+#[derive(Debug)]
+struct World {
+    me: MemberId,
+    now: Instant,
+    wal: WalWriter,
+    transport: Transport,
+    apply: mpsc::UnboundedSender<Vec<Committed>>,
+    entries: EntryWaiters,
+    readers: Readers,
+    judging: Judging,
+    metrics: Arc<Metrics>,
+    leader: Option<MemberId>,
+    applied: LogIndex,
+    is_removed: bool,
+}
+
+/// What a driver is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The Raft value.
+    pub raft: Raft,
+    /// Its disk.
+    pub wal: WalWriter,
+    /// Its network.
+    pub transport: Transport,
+    /// Its state machine.
+    pub apply: mpsc::UnboundedSender<Vec<Committed>>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Driver {
+    /// Wires a driver.
+    #[must_use]
+    pub fn new(
+        parts: Parts,
+        config: DriverConfig,
+        inbox: Inbox,
+        status: watch::Sender<Status>,
+        last_turn_ms: Arc<AtomicU64>,
+    ) -> Self {
+        let judging = Judging::new(config.heartbeat_interval, config.election_timeout);
+        let world = World {
+            me: parts.raft.status().id,
+            now: clock::now(),
+            wal: parts.wal,
+            transport: parts.transport,
+            apply: parts.apply,
+            entries: EntryWaiters::default(),
+            readers: Readers::default(),
+            judging,
+            metrics: parts.metrics,
+            leader: None,
+            applied: LogIndex(0),
+            is_removed: false,
+        };
+        Self { raft: parts.raft, inbox, world, status, last_turn_ms, config }
+    }
+
+    /// Turns until told to stop, removed, or the disk fails.
+    pub async fn run(mut self, state: Arc<RwLock<State>>) -> Ended {
+        let ended = loop {
+            if let Some(ended) = self.wait_for_input().await {
+                break ended;
+            }
+            if let Some(ended) = self.drain_inputs() {
+                break ended;
+            }
+            self.judge_window(&state);
+            self.ask_for_reads();
+            self.turn();
+            if self.world.is_removed {
+                // What was committed is on its way to the others.
+                info!("this member was removed from the cluster");
+                break Ended::Removed;
+            }
+        };
+        self.world.entries.fail_all(&RequestError::Stopped);
+        self.world.transport.flush().await;
+        self.world.wal.shutdown();
+        ended
+    }
+
+    /// Sleeps until an input or a deadline, and takes that input.
+    async fn wait_for_input(&mut self) -> Option<Ended> {
+        let deadline = self.next_deadline();
+        let idle = deadline.since(clock::now()).min(IDLE_TURN);
+        tokio::select! {
+            biased;
+            Some(input) = self.inbox.inputs.recv() => self.on_input(input),
+            () = tokio::time::sleep(idle) => {
+                self.tick();
+                None
+            }
+            Some(message) = self.inbox.peers.recv() => {
+                self.on_peer(message);
+                None
+            }
+            Some(input) = self.inbox.clients.recv() => {
+                self.on_client(input);
+                None
+            }
+        }
+    }
+
+    /// Takes what else has queued, rare inputs first, so that a flood can't starve time.
+    fn drain_inputs(&mut self) -> Option<Ended> {
+        while let Ok(input) = self.inbox.inputs.try_recv() {
+            if let Some(ended) = self.on_input(input) {
+                return Some(ended);
+            }
+        }
+        self.tick();
+        for _ in 0..INPUTS_PER_TURN {
+            let Ok(message) = self.inbox.peers.try_recv() else { break };
+            self.on_peer(message);
+        }
+        for _ in 0..INPUTS_PER_TURN {
+            let Ok(input) = self.inbox.clients.try_recv() else { break };
+            self.on_client(input);
+        }
+        None
+    }
+
+    fn next_deadline(&self) -> Instant {
+        self.raft.next_deadline()
+    }
+
+    /// Samples the clock, after an input was taken from its queue.
+    fn now(&mut self) -> Instant {
+        self.world.now = clock::now();
+        self.world.now
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        self.raft.tick(now);
+        self.world.readers.retry(now, self.config.election_timeout / 2);
+    }
+
+    fn on_input(&mut self, input: Input) -> Option<Ended> {
+        let now = self.now();
+        match input {
+            Input::Persisted { seq, sync_time } => {
+                self.world.metrics.observe_wal_sync(sync_time);
+                self.raft.on_persisted(now, seq);
+            }
+            Input::WalFailed(failure) => {
+                error!(error = %failure, "the write-ahead log failed; this process must end");
+                return Some(Ended::WalFailed(failure));
+            }
+            Input::Applied(index) => {
+                self.world.applied = index;
+                self.raft.on_applied(now, index);
+                self.world.readers.applied(index);
+                self.world.entries.forget_gone();
+            }
+            Input::MembersChanged(members) => self.world.transport.set_members(&members),
+            Input::PeerSeen { id, urls } => self.world.transport.on_seen(id, urls),
+            Input::ToldRemoved => {
+                info!("the cluster says that this member was removed");
+                return Some(Ended::Removed);
+            }
+            Input::Transfer { to, reply } => {
+                let _ = reply.send(self.raft.transfer_leader(now, to));
+            }
+            Input::Change { change, expected, reply } => {
+                let proposed = self.raft.propose_conf_change(now, change, expected).map(|id| {
+                    let (sender, receiver) = oneshot::channel();
+                    self.world.entries.wait_for_change(id, sender);
+                    receiver
+                });
+                let _ = reply.send(proposed);
+            }
+            Input::Stop => return Some(Ended::Stopped),
+        }
+        None
+    }
+
+    fn on_peer(&mut self, message: PeerMessage) {
+        let now = self.now();
+        self.world.judging.on_receive(now, &message);
+        match self.raft.step(now, message) {
+            Ok(()) => {}
+            Err(error @ (StepError::WrongReceiver { .. } | StepError::Removed { .. })) => {
+                debug!(%error, "message refused");
+            }
+            Err(error @ StepError::Malformed { .. }) => {
+                self.world.metrics.count_malformed_message();
+                warn!(%error, "message refused");
+            }
+        }
+    }
+
+    fn on_client(&mut self, input: ClientInput) {
+        let now = self.now();
+        match input {
+            ClientInput::Propose { data, request, reply } => {
+                if let Err(error) = self.admit().and_then(|()| {
+                    self.raft.propose(now, Payload::Data(data)).map_err(|e| refused(&e))
+                }) {
+                    let _ = reply.send(Err(error));
+                } else {
+                    self.world.entries.wait_for_command(request, reply);
+                }
+            }
+            ClientInput::Await { request, reply, registered } => {
+                self.world.entries.wait_for_command(request, reply);
+                let _ = registered.send(());
+            }
+            ClientInput::ProposeFor { data, reply } => {
+                let proposed = self.raft.propose(now, Payload::Data(data)).map(|id| id.index);
+                let _ = reply.send(proposed);
+            }
+            ClientInput::Read(reply) => self.world.readers.add(reply),
+        }
+    }
+
+    fn admit(&self) -> Result<(), RequestError> {
+        let unapplied = self.status.borrow().commit.0.saturating_sub(self.world.applied.0);
+        if unapplied > UNAPPLIED_MAX {
+            return Err(RequestError::TooManyRequests);
+        }
+        Ok(())
+    }
+
+    /// One round for all reads that came in this turn.
+    fn ask_for_reads(&mut self) {
+        if !self.world.readers.wants_round() {
+            return;
+        }
+        let id = self.world.readers.next_round();
+        // Refused: no leader yet. They stay and ask again with the next turn, until they give up.
+        if self.raft.read_index(self.world.now, id).is_ok() {
+            self.world.readers.asked(self.world.now, id);
+        }
+    }
+
+    /// A leader judges each window, once the cluster is open.
+    fn judge_window(&mut self, state: &RwLock<State>) {
+        let now = self.world.now;
+        let (window, is_open) = {
+            let state = state.read().expect("no holder of the lock panics");
+            (state.window, state.is_open)
+        };
+        if self.world.judging.window_ends(window).is_none_or(|ends| now < ends) {
+            return;
+        }
+        let status = self.raft.status();
+        if !is_open || !status.has_committed_in_term {
+            return;
+        }
+        let Some(batch) = self.world.judging.judge(now, &status, clock::wall_ms()) else { return };
+        let verdicts = batch.verdicts.clone();
+        if verdicts.is_empty() {
+            return; // Nobody to judge: a cluster of one.
+        }
+        let nobody = Waiter { origin: MemberId(0), request: 0 };
+        let data = match command::encode(nobody, &Command::Ledger(batch)) {
+            Ok(data) => data,
+            Err(error) => {
+                error!(%error, "a ledger batch can't be encoded");
+                return;
+            }
+        };
+        match self.raft.propose(now, Payload::Data(data)) {
+            Ok(_) => self.world.judging.batch_proposed(verdicts),
+            Err(error) => debug!(%error, "the ledger batch waits for the next window"),
+        }
+    }
+
+    fn turn(&mut self) {
+        dispatch(&mut self.raft, &mut self.world);
+        let status = self.raft.status();
+        self.status.send_if_modified(|old| {
+            let is_new = *old != status;
+            *old = status;
+            is_new
+        });
+        let ms = u64::try_from(self.world.now.0.as_millis()).unwrap_or(u64::MAX);
+        self.last_turn_ms.store(ms, Ordering::Relaxed);
+    }
+}
+
+/// Sends what the WAL thread tells to the driver.
+pub fn wal_events(inputs: mpsc::UnboundedSender<Input>) -> impl FnMut(WalEvent) + Send + 'static {
+    move |event| {
+        let input = match event {
+            WalEvent::Durable { seq, sync_time, .. } => Input::Persisted { seq, sync_time },
+            WalEvent::Failed(error) => Input::WalFailed(error),
+        };
+        // The driver is gone when the process ends.
+        let _ = inputs.send(input);
+    }
+}
+
+impl Host for World {
+    fn persist(&mut self, batch: PersistBatch) {
+        self.wal.append(batch);
+    }
+
+    fn send(&mut self, message: PeerMessage) {
+        let notice = self.judging.on_send(self.now, &message);
+        self.transport.send(message, notice);
+    }
+
+    fn apply(&mut self, entries: Vec<Entry>) {
+        let committed = entries.into_iter().map(|e| self.entries.pair(self.me, e)).collect();
+        // The apply task ends only when the process does.
+        let _ = self.apply.send(committed);
+    }
+
+    fn serve_read(&mut self, id: ReadId, index: LogIndex) {
+        self.readers.confirmed(id, index);
+        self.readers.applied(self.applied);
+    }
+
+    fn status_changed(&mut self, status: Status) {
+        if status.leader != self.leader {
+            info!(role = ?status.role, term = %status.term, leader = ?status.leader, "leader changed");
+            if self.leader.is_some() {
+                self.entries.fail_all(&RequestError::LeaderChanged);
+            }
+            if status.leader.is_some() {
+                self.metrics.count_leader_change();
+            }
+            self.leader = status.leader;
+        }
+        self.is_removed |= status.membership.removed.contains(&self.me)
+            && status.role != RoleKind::Leader;
+        self.judging.status_changed(self.now, &status);
+        self.transport.set_removed(&status.membership.removed);
+    }
+}

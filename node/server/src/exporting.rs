@@ -1,0 +1,104 @@
+//! Wires the ledger's exporter to this node: batches come from the applied state, the cursor
+//! goes through the log, and it works while this node leads.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, RwLock, Weak};
+
+use raftery_ledger::{Batches, ExportLoop, ExportStatus, MarkError, Source};
+use raftery_raft::{LogIndex, RoleKind};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::command::Command;
+use crate::driver::DriverHandle;
+use crate::handle::replicate;
+use crate::node::Running;
+use crate::state::State;
+use crate::transport::Me;
+
+/// How the export goes.
+#[derive(Clone, Debug)]
+pub struct ExportHandle {
+    status: watch::Receiver<ExportStatus>,
+    running: Arc<OnceLock<Weak<Running>>>,
+}
+
+impl ExportHandle {
+    /// Why it fails at the moment, in plain words.
+    #[must_use]
+    pub fn error(&self) -> Option<String> {
+        self.status.borrow().last_error.clone()
+    }
+
+    /// The cursor goes through this node.
+    pub fn attach(&self, running: &Arc<Running>) {
+        // Set once, right after the node is made.
+        let _ = self.running.set(Arc::downgrade(running));
+    }
+}
+
+#[derive(Debug)]
+struct AppliedLedger {
+    state: Arc<RwLock<State>>,
+    applied: watch::Receiver<LogIndex>,
+    /// Weak: the export must not keep a stopped node alive.
+    running: Arc<OnceLock<Weak<Running>>>,
+}
+
+impl Source for AppliedLedger {
+    async fn next_batches(&self, max: usize) -> Batches {
+        let mut applied = self.applied.clone();
+        loop {
+            applied.mark_unchanged();
+            let (rows, pending) = {
+                let state = self.state.read().expect("no holder of the lock panics");
+                let cursor = state.ledger.exported_index();
+                (state.ledger.batches_after(cursor, max), state.ledger.pending())
+            };
+            if !rows.is_empty() {
+                return Batches { rows, pending };
+            }
+            if applied.changed().await.is_err() {
+                // The node is going down; so is whoever waits here.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    async fn mark_exported(&self, index: u64) -> Result<(), MarkError> {
+        let running = self.running.get().and_then(Weak::upgrade);
+        let running = running.ok_or_else(|| MarkError("server stopped".to_owned()))?;
+        let marked = replicate(&running, &Command::LedgerExported { index }).await;
+        marked.map(|_| ()).map_err(|error| MarkError(error.to_string()))
+    }
+}
+
+/// Starts the task that exports while this node leads.
+#[must_use]
+pub fn start(
+    uri_file: PathBuf,
+    me: &Me,
+    driver: &DriverHandle,
+    state: &Arc<RwLock<State>>,
+    applied: watch::Receiver<LogIndex>,
+) -> (ExportHandle, JoinHandle<()>) {
+    let running = Arc::new(OnceLock::new());
+    let source =
+        AppliedLedger { state: Arc::clone(state), applied, running: Arc::clone(&running) };
+    let mut raft = driver.status.clone();
+    let (leads, is_leading) = watch::channel(false);
+    let (export, status) =
+        ExportLoop::new(uri_file, format!("{:016x}", me.lineage), source, is_leading);
+    let task = tokio::spawn(async move {
+        let follow_role = async {
+            // Ends with the driver; then the loop ends too.
+            while raft.changed().await.is_ok() {
+                let leading = raft.borrow_and_update().role == RoleKind::Leader;
+                leads.send_if_modified(|was| std::mem::replace(was, leading) != leading);
+            }
+            drop(leads);
+        };
+        tokio::join!(follow_role, export.run());
+    });
+    (ExportHandle { status, running }, task)
+}

@@ -1,0 +1,90 @@
+//! Listening sockets.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use raftery_config::ListenUrl;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use crate::RunError;
+
+/// How long open connections may finish when the node goes down.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Sockets of one gateway, bound but not served yet.
+#[derive(Debug)]
+pub struct Listeners {
+    what: &'static str,
+    sockets: Vec<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds all URLs.
+    ///
+    /// # Errors
+    /// When an address is taken or isn't this machine's.
+    pub async fn bind(what: &'static str, urls: &[ListenUrl]) -> Result<Self, RunError> {
+        let mut sockets = Vec::new();
+        for url in urls {
+            for address in [url.address()] {
+                sockets.push(bind(what, address).await?);
+            }
+        }
+        Ok(Self { what, sockets })
+    }
+
+    /// Serves until told to stop.
+    pub fn serve(self, router: &Router, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+        for socket in self.sockets {
+            let (router, stop, what) = (router.clone(), stop.clone(), self.what);
+            if let Ok(address) = socket.local_addr() {
+                info!(what, %address, "listening");
+            }
+            tasks.spawn(async move {
+                let stopped = stop.clone();
+                let serve = axum::serve(NoDelay(socket), router)
+                    .with_graceful_shutdown(async move { stopped.cancelled().await });
+                let deadline = async {
+                    stop.cancelled().await;
+                    tokio::time::sleep(GRACE).await;
+                };
+                tokio::select! {
+                    result = serve => if let Err(error) = result {
+                        debug!(what, %error, "serving ended");
+                    },
+                    () = deadline => {}
+                }
+            });
+        }
+    }
+}
+
+async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| RunError::Listen { what, address, source })
+}
+
+/// A listener whose connections send at once: answers are small and someone waits for them.
+struct NoDelay(TcpListener);
+
+impl axum::serve::Listener for NoDelay {
+    type Io = tokio::net::TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let (stream, address) = axum::serve::Listener::accept(&mut self.0).await;
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%address, %error, "the connection was closed while it was accepted");
+        }
+        (stream, address)
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}

@@ -1,0 +1,267 @@
+//! A node from start to end.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use raftery_config::{ClusterStart, NodeConfig};
+use raftery_proto::peer::peer_server::PeerServer;
+use raftery_raft::RoleKind;
+use raftery_wal::WalError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::bootstrap::{self, AssignError, Assignment, Introductions};
+use crate::command::CommandError;
+use crate::driver::{Ended, Input};
+use crate::handle::Handle;
+use crate::listen::Listeners;
+use crate::metrics::Metrics;
+use crate::node::{self, Running, Tasks};
+use crate::transport::{FRAME_BYTES_MAX, PeerService};
+use crate::{grpc, http, incarnation};
+
+/// Why a node ended other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A socket couldn't be bound.
+    #[error("cannot listen for {what} on {address}: {source}")]
+    Listen {
+        /// Which gateway.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of the configuration couldn't be read.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The data folder or the system's randomness failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The write-ahead log is damaged, another's, or failed.
+    #[error("write-ahead log: {0}")]
+    Wal(#[source] WalError),
+    /// An entry of the log can't be understood.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The peers have founded a cluster with another disk in this node's place.
+    #[error(
+        "the peer at {url} belongs to cluster {cluster_id:x}, which knows another disk under this \
+         node's URLs: this disk was replaced or emptied. Remove the old member, add a new one \
+         (etcdctl member remove, member add) and start with --initial-cluster-state=existing"
+    )]
+    FoundedWithoutUs {
+        /// The peer.
+        url: String,
+        /// Its cluster.
+        cluster_id: u64,
+    },
+    /// A peer was started for another cluster.
+    #[error("the peer at {url} has another --initial-cluster-token")]
+    TokenMismatch {
+        /// The peer.
+        url: String,
+    },
+    /// The members don't let this node join.
+    #[error("the member at {url} refused to let this node join: {reason}")]
+    JoinRefused {
+        /// The member.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// This member was removed from the cluster; it must never come back.
+    #[error("this member was removed from its cluster; its data folder is of no more use")]
+    Removed,
+    /// A task of the node ended by a bug.
+    #[error("a task of the node ended unexpectedly: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl RunError {
+    /// The process's exit code: supervisors and the operator tell the cases apart by it.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Listen { .. } | Self::File { .. } | Self::Io(_) | Self::Task(_) => 1,
+            Self::Removed => 10,
+            Self::Wal(WalError::Sync { .. } | WalError::Failed) => 11,
+            Self::Wal(_) | Self::Command(_) => 12,
+            Self::FoundedWithoutUs { .. }
+            | Self::TokenMismatch { .. }
+            | Self::JoinRefused { .. } => 13,
+        }
+    }
+}
+
+type AssignmentQueue =
+    mpsc::Receiver<(Assignment, oneshot::Sender<Result<(), AssignError>>)>;
+
+/// Runs a node until `shutdown` resolves or it must end.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    let token = match &config.admin_token_file {
+        Some(path) => Some(read_token(path)?),
+        None => None,
+    };
+    let incarnation = incarnation::load_or_draw(&config.data_dir)?;
+    let metrics = Arc::new(Metrics::new());
+    let (assignments, assignments_in) = mpsc::channel(1);
+    let handle = Handle::new(config.clone(), incarnation, Arc::clone(&metrics), assignments);
+
+    let stop = CancellationToken::new();
+    let mut gateways = JoinSet::new();
+    let introductions = Arc::new(Introductions::new(&config, incarnation));
+    let peer_service = PeerServer::new(PeerService::new(handle.clone(), introductions))
+        .max_decoding_message_size(FRAME_BYTES_MAX)
+        .max_encoding_message_size(FRAME_BYTES_MAX);
+    let peers = tonic::service::Routes::new(peer_service).into_axum_router();
+    let listeners = Listeners::bind("peers", &config.listen_peer_urls).await?;
+    listeners.serve(&peers, &mut gateways, &stop);
+    let listeners = Listeners::bind("admin", &config.listen_admin_urls).await?;
+    listeners.serve(&grpc::admin_router(handle.clone(), token), &mut gateways, &stop);
+    let listeners = Listeners::bind("metrics", &config.listen_metrics_urls).await?;
+    listeners.serve(&http::metrics_router(handle.clone()), &mut gateways, &stop);
+    let listeners = Listeners::bind("clients", &config.listen_client_urls).await?;
+    listeners.serve(&grpc::client_router(handle.clone()), &mut gateways, &stop);
+
+    let mut assignments = assignments_in;
+    tokio::pin!(shutdown);
+    let started = tokio::select! {
+        started = start(&config, incarnation, &metrics, &handle, &mut assignments) => started?,
+        () = &mut shutdown => {
+            stop.cancel();
+            while gateways.join_next().await.is_some() {}
+            return Ok(());
+        }
+    };
+    let (running, tasks) = started;
+    let result = supervise(&running, tasks, assignments, shutdown).await;
+    stop.cancel();
+    while gateways.join_next().await.is_some() {}
+    result
+}
+
+fn read_token(path: &std::path::Path) -> Result<String, RunError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| RunError::File { path: path.display().to_string(), source })?;
+    Ok(text.trim().to_owned())
+}
+
+/// Resumes from the disk, or first comes to an identity.
+async fn start(
+    config: &NodeConfig,
+    incarnation: u64,
+    metrics: &Arc<Metrics>,
+    handle: &Handle,
+    assignments: &mut AssignmentQueue,
+) -> Result<(Arc<Running>, Tasks), RunError> {
+    if let Some((wal, recovered)) = node::open_wal(&config.data_dir)? {
+        return publish(handle, node::start(config, wal, recovered, metrics)?);
+    }
+    if config.start == ClusterStart::Managed {
+        info!(incarnation = format!("{incarnation:x}"), "blank, waiting for an identity");
+        loop {
+            let Some((assignment, reply)) = assignments.recv().await else {
+                return std::future::pending().await;
+            };
+            let written = bootstrap::write_assigned(config, incarnation, assignment);
+            let is_written = written.is_ok();
+            let _ = reply.send(written);
+            if is_written {
+                break;
+            }
+        }
+    } else {
+        bootstrap::find_identity(config, incarnation).await?;
+    }
+    let Some((wal, recovered)) = node::open_wal(&config.data_dir)? else {
+        let path = node::wal_dir(&config.data_dir).display().to_string();
+        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(RunError::File { path, source });
+    };
+    publish(handle, node::start(config, wal, recovered, metrics)?)
+}
+
+/// From here on gateways reach the running node.
+fn publish(
+    handle: &Handle,
+    started: (Arc<Running>, Tasks),
+) -> Result<(Arc<Running>, Tasks), RunError> {
+    let _ = handle.cell().set(Arc::clone(&started.0));
+    Ok(started)
+}
+
+/// Waits until the node is asked to stop or must end.
+async fn supervise(
+    running: &Arc<Running>,
+    mut tasks: Tasks,
+    mut assignments: AssignmentQueue,
+    mut shutdown: impl Future<Output = ()> + Unpin,
+) -> Result<(), RunError> {
+    let mut announced = running.driver.status.clone();
+    let mut is_announced = false;
+    let ended = loop {
+        tokio::select! {
+            ended = &mut tasks.driver => break ended?,
+            applied = &mut tasks.apply => {
+                // Only an entry that can't be understood ends it before the driver.
+                applied??;
+            }
+            () = &mut shutdown => {
+                info!("asked to stop");
+                let _ = running.driver.inputs.send(Input::Stop);
+                break (&mut tasks.driver).await?;
+            }
+            Some((assignment, reply)) = assignments.recv() => {
+                let _ = reply.send(assigned_already(running, assignment));
+            }
+            changed = announced.wait_for(is_serving), if !is_announced => {
+                if changed.is_ok() {
+                    info!("ready to serve client requests");
+                }
+                is_announced = true;
+            }
+        }
+    };
+    for task in tasks.others {
+        task.abort();
+    }
+    match ended {
+        Ended::Stopped => Ok(()),
+        Ended::Removed => Err(RunError::Removed),
+        Ended::WalFailed(failure) => {
+            error!(%failure, "ending: what was not synced must not be acknowledged");
+            Err(RunError::Wal(failure))
+        }
+    }
+}
+
+fn is_serving(status: &raftery_raft::Status) -> bool {
+    status.leader.is_some() && status.role != RoleKind::Learner
+}
+
+/// An assignment is idempotent: the same one is answered as the first time.
+fn assigned_already(running: &Running, assignment: Assignment) -> Result<(), AssignError> {
+    let me = &running.me;
+    let same = assignment.cluster_id == me.cluster_id
+        && assignment.lineage == me.lineage
+        && assignment.member_id == me.id;
+    if same {
+        return Ok(());
+    }
+    Err(AssignError::NotBlank { member: me.id.0, cluster: me.cluster_id })
+}

@@ -1,0 +1,171 @@
+//! Between members: one task and one outgoing stream for each of the others, batched, bounded
+//! and lossy. Raft copes with loss; nobody waits.
+
+pub mod codec;
+mod peer;
+mod service;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use raftery_proto::peer::peer_client::PeerClient;
+use raftery_raft::{MemberId, PeerMessage};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+
+use self::peer::Peer;
+pub use self::service::PeerService;
+use crate::driver::{Input, Notice};
+use crate::members::Members;
+use crate::metrics::Metrics;
+
+/// Messages that wait for one peer; more are dropped.
+const QUEUE_LEN_MAX: usize = 4_096;
+/// Largest frame taken from a peer. An entry has at most the size of a client's request.
+pub const FRAME_BYTES_MAX: usize = 64 << 20;
+/// Versions of the peer protocol that this node speaks.
+pub const PROTOCOL: std::ops::RangeInclusive<u32> = 1..=1;
+
+/// What a node says of itself to its peers.
+#[derive(Clone, Debug)]
+pub struct Me {
+    /// Its cluster.
+    pub cluster_id: u64,
+    /// The cluster's unbroken history.
+    pub lineage: u64,
+    /// Its ID.
+    pub id: MemberId,
+    /// Where it is reached.
+    pub peer_urls: Vec<String>,
+}
+
+/// A message with the verdict that travels with it.
+#[derive(Debug)]
+struct Outgoing {
+    message: PeerMessage,
+    notice: Option<Notice>,
+}
+
+/// The outgoing side, owned by the driver.
+#[derive(Debug)]
+pub struct Transport {
+    me: Arc<Me>,
+    inputs: mpsc::UnboundedSender<Input>,
+    metrics: Arc<Metrics>,
+    peers: BTreeMap<MemberId, Link>,
+    /// Members of which there is a record; it counts more than what a handshake said.
+    recorded: BTreeSet<MemberId>,
+    removed: BTreeSet<MemberId>,
+}
+
+#[derive(Debug)]
+struct Link {
+    urls: Vec<String>,
+    queue: mpsc::Sender<Outgoing>,
+    task: JoinHandle<()>,
+}
+
+impl Transport {
+    /// Knows nobody yet.
+    #[must_use]
+    pub fn new(me: Arc<Me>, inputs: mpsc::UnboundedSender<Input>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            me,
+            inputs,
+            metrics,
+            peers: BTreeMap::new(),
+            recorded: BTreeSet::new(),
+            removed: BTreeSet::new(),
+        }
+    }
+
+    /// Queues a message, or drops it when its receiver's queue is full or unknown.
+    pub fn send(&self, message: PeerMessage, notice: Option<Notice>) {
+        let queued = match self.peers.get(&message.to) {
+            Some(link) => link.queue.try_send(Outgoing { message, notice }).is_ok(),
+            None => false,
+        };
+        if !queued {
+            self.metrics.count_dropped_message();
+        }
+    }
+
+    /// The members' records changed.
+    pub fn set_members(&mut self, members: &Members) {
+        for (id, record) in members {
+            self.link(*id, &record.peer_urls);
+        }
+        self.recorded = members.keys().copied().collect();
+    }
+
+    /// A peer's handshake told where it is; it counts until there is a record.
+    pub fn on_seen(&mut self, id: MemberId, urls: Vec<String>) {
+        if !self.recorded.contains(&id) {
+            self.link(id, &urls);
+        }
+    }
+
+    /// These members left for ever. Their links stay a while, so that they hear of it: the
+    /// stream itself tells them.
+    pub fn set_removed(&mut self, removed: &BTreeSet<MemberId>) {
+        for id in removed.difference(&self.removed) {
+            // Dropping the queue lets the task send what it has, and end.
+            self.peers.remove(id);
+        }
+        self.removed.clone_from(removed);
+    }
+
+    fn link(&mut self, id: MemberId, urls: &[String]) {
+        let is_known = self.peers.get(&id).is_some_and(|link| link.urls == urls);
+        if id == self.me.id || is_known || urls.is_empty() || self.removed.contains(&id) {
+            return;
+        }
+        let (queue, receiver) = mpsc::channel(QUEUE_LEN_MAX);
+        let peer = Peer {
+            me: Arc::clone(&self.me),
+            id,
+            urls: urls.to_vec(),
+            inputs: self.inputs.clone(),
+        };
+        let task = tokio::spawn(peer.run(receiver));
+        self.peers.insert(id, Link { urls: urls.to_vec(), queue, task });
+    }
+
+    /// Gives the peer tasks a moment to send what is queued: a leader's last word, say, on
+    /// who leads next.
+    pub async fn flush(self) {
+        let tasks: Vec<_> = self.peers.into_values().map(|link| link.task).collect();
+        let all = async {
+            for task in tasks {
+                // A task that panicked has nothing more to send.
+                let _ = task.await;
+            }
+        };
+        let _ = tokio::time::timeout(peer::FLUSH_TIME, all).await;
+    }
+}
+
+/// A channel to one peer URL, connecting when first used.
+///
+/// # Errors
+/// When the URL can't be parsed.
+pub fn channel(url: &str) -> Result<Channel, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(url.to_owned())?
+        .connect_timeout(peer::CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(peer::KEEP_ALIVE)
+        .keep_alive_timeout(peer::KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .connect_lazy())
+}
+
+/// A client for one peer URL.
+///
+/// # Errors
+/// When the URL can't be parsed.
+pub fn client(url: &str) -> Result<PeerClient<Channel>, tonic::transport::Error> {
+    Ok(PeerClient::new(channel(url)?)
+        .max_decoding_message_size(FRAME_BYTES_MAX)
+        .max_encoding_message_size(FRAME_BYTES_MAX))
+}

@@ -1,0 +1,191 @@
+//! The task that keeps one stream to one peer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use raftery_proto::peer::{self as proto, peer_notice};
+use raftery_raft::MemberId;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tracing::{debug, info};
+
+use super::{Me, Outgoing, PROTOCOL, client, codec};
+use crate::driver::{Input, Notice};
+
+/// How long connecting may take.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A silent connection is asked for a sign of life this often.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// And closed when none comes.
+pub(super) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a node that goes down tries to send what is queued.
+pub(super) const FLUSH_TIME: Duration = Duration::from_millis(200);
+/// Pause after a failed connection. Short, since a restarted peer is wanted back at once.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+/// Messages put into one frame.
+const FRAME_MESSAGES_MAX: usize = 256;
+/// Bytes of entries after which a frame is sent.
+const FRAME_BYTES_SOFT: usize = 1 << 20;
+/// Frames between this task and the connection. Few: what is queued here can't be dropped.
+const FRAMES_IN_FLIGHT: usize = 4;
+
+/// One peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) me: Arc<Me>,
+    pub(super) id: MemberId,
+    pub(super) urls: Vec<String>,
+    pub(super) inputs: mpsc::UnboundedSender<Input>,
+}
+
+/// How a stream ended.
+enum StreamEnd {
+    /// Nobody sends any more.
+    QueueClosed,
+    /// Connect again.
+    Broken(String),
+}
+
+impl Peer {
+    /// Keeps a stream until the queue is closed.
+    pub(super) async fn run(self, mut queue: mpsc::Receiver<Outgoing>) {
+        let mut was_connected = true;
+        for url in self.urls.iter().cycle() {
+            match self.stream(url, &mut queue, &mut was_connected).await {
+                StreamEnd::QueueClosed => return,
+                StreamEnd::Broken(reason) => {
+                    if was_connected {
+                        info!(peer = %self.id, url, reason, "connection to peer lost");
+                        was_connected = false;
+                    } else {
+                        debug!(peer = %self.id, url, reason, "peer not reached");
+                    }
+                }
+            }
+            tokio::time::sleep(RECONNECT_PAUSE).await;
+            // What waited is old news by now; Raft sends what still matters again.
+            loop {
+                match queue.try_recv() {
+                    Ok(_) => {}
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                    Err(mpsc::error::TryRecvError::Disconnected) => return,
+                }
+            }
+        }
+    }
+
+    async fn stream(
+        &self,
+        url: &str,
+        queue: &mut mpsc::Receiver<Outgoing>,
+        was_connected: &mut bool,
+    ) -> StreamEnd {
+        let mut client = match client(url) {
+            Ok(client) => client,
+            Err(error) => return StreamEnd::Broken(error.to_string()),
+        };
+        let (frames, stream) = mpsc::channel(FRAMES_IN_FLIGHT);
+        let hello = proto::PeerFrame { handshake: Some(self.handshake()), ..Default::default() };
+        if frames.send(hello).await.is_err() {
+            return StreamEnd::Broken("stream closed".to_owned());
+        }
+        let connect = client.deliver(ReceiverStream::new(stream));
+        let mut notices = match tokio::time::timeout(CONNECT_TIMEOUT * 2, connect).await {
+            Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) => return StreamEnd::Broken(status.message().to_owned()),
+            Err(_) => return StreamEnd::Broken("no answer".to_owned()),
+        };
+        if !*was_connected {
+            info!(peer = %self.id, url, "connected to peer");
+            *was_connected = true;
+        }
+        self.pump(queue, frames, &mut notices).await
+    }
+
+    async fn pump(
+        &self,
+        queue: &mut mpsc::Receiver<Outgoing>,
+        frames: mpsc::Sender<proto::PeerFrame>,
+        notices: &mut Streaming<proto::PeerNotice>,
+    ) -> StreamEnd {
+        let mut waiting = Vec::with_capacity(FRAME_MESSAGES_MAX);
+        loop {
+            tokio::select! {
+                notice = notices.message() => match notice {
+                    Ok(Some(notice)) => self.on_notice(&notice),
+                    Ok(None) => return StreamEnd::Broken("closed by the peer".to_owned()),
+                    Err(status) => return StreamEnd::Broken(status.message().to_owned()),
+                },
+                received = queue.recv_many(&mut waiting, FRAME_MESSAGES_MAX) => {
+                    if received == 0 {
+                        // Closing our side lets the last frames out before the stream ends.
+                        drop(frames);
+                        let _ = tokio::time::timeout(FLUSH_TIME, notices.message()).await;
+                        return StreamEnd::QueueClosed;
+                    }
+                    for frame in into_frames(waiting.drain(..)) {
+                        if frames.send(frame).await.is_err() {
+                            return StreamEnd::Broken("stream closed".to_owned());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_notice(&self, notice: &proto::PeerNotice) {
+        if notice.kind() == peer_notice::Kind::Removed {
+            let _ = self.inputs.send(Input::ToldRemoved);
+        }
+    }
+
+    fn handshake(&self) -> proto::Handshake {
+        proto::Handshake {
+            cluster_id: self.me.cluster_id,
+            lineage: self.me.lineage,
+            from: self.me.id.0,
+            to: self.id.0,
+            protocol_min: *PROTOCOL.start(),
+            protocol_max: *PROTOCOL.end(),
+            peer_urls: self.me.peer_urls.clone(),
+        }
+    }
+}
+
+/// Packs messages into frames that stay far below the largest that a peer takes.
+fn into_frames(messages: impl Iterator<Item = Outgoing>) -> Vec<proto::PeerFrame> {
+    let mut frames = vec![proto::PeerFrame::default()];
+    let mut bytes = 0;
+    for Outgoing { message, notice } in messages {
+        if bytes > FRAME_BYTES_SOFT {
+            frames.push(proto::PeerFrame::default());
+            bytes = 0;
+        }
+        bytes += size(&message);
+        let frame = frames.last_mut().expect("there is always one frame");
+        frame.messages.push(codec::encode(message));
+        if let Some(notice) = notice {
+            frame.verdict = Some(verdict(&notice));
+        }
+    }
+    frames
+}
+
+fn size(message: &raftery_raft::PeerMessage) -> usize {
+    match &message.body {
+        raftery_raft::MessageBody::Append { entries, .. } => {
+            entries.iter().map(|entry| 32 + entry.payload.len()).sum()
+        }
+        _ => 32,
+    }
+}
+
+fn verdict(notice: &Notice) -> proto::Verdict {
+    proto::Verdict {
+        term: notice.term.0,
+        window: notice.window.0,
+        points: notice.verdict.points,
+        reason: notice.verdict.reason.name().to_owned(),
+    }
+}

@@ -1,0 +1,219 @@
+//! What peers ask of this node.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use futures::Stream;
+use raftery_proto::peer::{self as proto, peer_notice, peer_server};
+use raftery_raft::MemberId;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{debug, warn};
+
+use super::{PROTOCOL, codec};
+use crate::bootstrap::Introductions;
+use crate::command::Command;
+use crate::driver::Input;
+use crate::grpc::status::to_status;
+use crate::handle::Handle;
+use crate::node::Running;
+
+/// The peer service; refuses all but introductions while the node has no identity.
+#[derive(Clone)]
+pub struct PeerService {
+    handle: Handle,
+    introductions: Arc<Introductions>,
+}
+
+impl PeerService {
+    /// Serves for this node.
+    #[must_use]
+    pub fn new(handle: Handle, introductions: Arc<Introductions>) -> Self {
+        Self { handle, introductions }
+    }
+
+    fn running(&self) -> Result<&Arc<Running>, Status> {
+        let cell: &OnceLock<Arc<Running>> = self.handle.cell();
+        cell.get().ok_or_else(|| Status::unavailable("this node has no identity yet"))
+    }
+
+    fn check_cluster(&self, cluster_id: u64, lineage: u64) -> Result<&Arc<Running>, Status> {
+        let running = self.running()?;
+        if (cluster_id, lineage) == (running.me.cluster_id, running.me.lineage) {
+            return Ok(running);
+        }
+        self.handle.metrics().count_refused_peer();
+        Err(Status::failed_precondition(format!(
+            "cluster ID mismatch: the caller belongs to cluster {cluster_id:x} lineage {lineage:x}, \
+             this member to cluster {:x} lineage {:x}",
+            running.me.cluster_id, running.me.lineage
+        )))
+    }
+
+    fn check_handshake(&self, hello: &proto::Handshake) -> Result<Arc<Running>, Status> {
+        let running = self.check_cluster(hello.cluster_id, hello.lineage)?;
+        if hello.to != running.me.id.0 {
+            self.handle.metrics().count_refused_peer();
+            return Err(Status::failed_precondition(format!(
+                "for member {:x}, this is {:x}: an old address?",
+                hello.to, running.me.id.0
+            )));
+        }
+        if hello.protocol_min > *PROTOCOL.end() || hello.protocol_max < *PROTOCOL.start() {
+            self.handle.metrics().count_refused_peer();
+            return Err(Status::failed_precondition(format!(
+                "the caller speaks peer protocol {} to {}, this member {} to {}",
+                hello.protocol_min,
+                hello.protocol_max,
+                PROTOCOL.start(),
+                PROTOCOL.end()
+            )));
+        }
+        Ok(Arc::clone(running))
+    }
+}
+
+type Notices = Pin<Box<dyn Stream<Item = Result<proto::PeerNotice, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl peer_server::Peer for PeerService {
+    type DeliverStream = Notices;
+
+    async fn deliver(
+        &self,
+        request: Request<Streaming<proto::PeerFrame>>,
+    ) -> Result<Response<Notices>, Status> {
+        let mut frames = request.into_inner();
+        let first = frames.message().await?.and_then(|frame| frame.handshake);
+        let hello = first.ok_or_else(|| Status::invalid_argument("no handshake"))?;
+        let running = self.check_handshake(&hello)?;
+        let from = MemberId(hello.from);
+        let is_removed = running.driver.status.borrow().membership.removed.contains(&from);
+        let kind =
+            if is_removed { peer_notice::Kind::Removed } else { peer_notice::Kind::Accepted };
+        let (notices, stream) = mpsc::channel(2);
+        let _ = notices.send(Ok(proto::PeerNotice { kind: kind.into() })).await;
+        if !is_removed {
+            let _ = running.driver.inputs.send(Input::PeerSeen { id: from, urls: hello.peer_urls });
+            let incoming = Incoming { handle: self.handle.clone(), running, from, notices };
+            tokio::spawn(incoming.run(frames));
+        }
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn forward(
+        &self,
+        request: Request<proto::ForwardRequest>,
+    ) -> Result<Response<proto::ForwardResponse>, Status> {
+        use proto::forward_request::Request as Forwarded;
+        let request = request.into_inner();
+        let running = self.check_cluster(request.cluster_id, request.lineage)?;
+        let index = match request.request {
+            Some(Forwarded::Command(data)) => {
+                running.propose_for(data).await.map_err(|e| to_status(&e))?
+            }
+            Some(Forwarded::ConfChange(change)) => {
+                let change = codec::decode_change(change)
+                    .map_err(|e| Status::invalid_argument(e.to_string()))?;
+                running.change_here(change, None).await.map_err(|e| to_status(&e))?
+            }
+            None => return Err(Status::invalid_argument("nothing to forward")),
+        };
+        Ok(Response::new(proto::ForwardResponse { index: index.0 }))
+    }
+
+    async fn introduce(
+        &self,
+        request: Request<proto::IntroduceRequest>,
+    ) -> Result<Response<proto::IntroduceResponse>, Status> {
+        let caller = request.into_inner();
+        let mut answer = self.introductions.answer();
+        if let Some(running) = self.handle.cell().get() {
+            answer.cluster_id = running.me.cluster_id;
+            let state = running.state.read().expect("no holder of the lock panics");
+            let bound = state
+                .members
+                .values()
+                .find(|record| record.peer_urls.iter().any(|url| caller.peer_urls.contains(url)));
+            answer.caller_incarnation = bound.and_then(|record| record.incarnation).unwrap_or(0);
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn join(
+        &self,
+        request: Request<proto::JoinRequest>,
+    ) -> Result<Response<proto::JoinResponse>, Status> {
+        let caller = request.into_inner();
+        let running = Arc::clone(self.running()?);
+        let command =
+            Command::Bind { incarnation: caller.incarnation, peer_urls: caller.peer_urls };
+        let id = self.handle.bind(command).await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(proto::JoinResponse {
+            cluster_id: running.me.cluster_id,
+            lineage: running.me.lineage,
+            member_id: id.0,
+        }))
+    }
+}
+
+/// One peer's stream of messages.
+struct Incoming {
+    handle: Handle,
+    running: Arc<Running>,
+    from: MemberId,
+    /// Held so that the peer's stream stays open.
+    notices: mpsc::Sender<Result<proto::PeerNotice, Status>>,
+}
+
+impl Incoming {
+    async fn run(self, mut frames: Streaming<proto::PeerFrame>) {
+        loop {
+            match frames.message().await {
+                Ok(Some(_)) if self.is_removed() => {
+                    let kind = peer_notice::Kind::Removed.into();
+                    let _ = self.notices.send(Ok(proto::PeerNotice { kind })).await;
+                    return;
+                }
+                Ok(Some(frame)) => {
+                    if let Err(error) = self.take(frame) {
+                        warn!(peer = %self.from, %error, "peer's stream refused");
+                        self.handle.metrics().count_refused_peer();
+                        let _ = self.notices.send(Err(error)).await;
+                        return;
+                    }
+                }
+                Ok(None) => return,
+                Err(status) => {
+                    debug!(peer = %self.from, reason = status.message(), "peer's stream ended");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn is_removed(&self) -> bool {
+        self.running.driver.status.borrow().membership.removed.contains(&self.from)
+    }
+
+    fn take(&self, frame: proto::PeerFrame) -> Result<(), Status> {
+        if let Some(verdict) = frame.verdict {
+            self.running.on_verdict(self.from, &verdict);
+        }
+        for message in frame.messages {
+            let message =
+                codec::decode(message).map_err(|e| Status::invalid_argument(e.to_string()))?;
+            if message.from != self.from {
+                return Err(Status::invalid_argument(format!(
+                    "a message of {} on the stream of {}",
+                    message.from, self.from
+                )));
+            }
+            if self.running.driver.peers.try_send(message).is_err() {
+                self.handle.metrics().count_dropped_message();
+            }
+        }
+        Ok(())
+    }
+}
