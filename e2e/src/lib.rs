@@ -1,1 +1,27 @@
-//! (being written)
+//! What the tests of the whole and the demo share: real processes, a real Kubernetes, real
+//! clients, and faults.
+//!
+//! - [`bare`]: nodes as processes of this machine, formed into a cluster by flags.
+//! - [`kube`], [`pods`], [`members`]: a cluster that the operator runs, its faults, and what
+//!   its members say over time.
+//! - [`writer`], [`etcd`], [`mongo`]: the clients' side.
+//! - [`environment`]: where programs are found. [`report`], [`wait`]: time.
+//!
+//! What is asserted hard is safety, read from histories. Times are reported with their
+//! median and fail only at a multiple ([`report::Figure`]). Errors are `anyhow` here, unlike
+//! in the product: they are read by people, and nobody matches on them.
+
+pub mod admin;
+pub mod bare;
+pub mod environment;
+pub mod etcd;
+pub mod http;
+pub mod kube;
+pub mod members;
+pub mod mongo;
+pub mod outcome;
+pub mod pods;
+pub mod process;
+pub mod report;
+pub mod wait;
+pub mod writer;

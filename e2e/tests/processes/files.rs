@@ -1,0 +1,131 @@
+//! What a node does with damaged files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use raftery_e2e::bare::Cluster;
+use raftery_e2e::outcome::Outcome;
+
+use crate::alone;
+
+const LIMIT: Duration = Duration::from_secs(30);
+const MARK: &str = "a mark that is found again in the file";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_damaged_below_its_watermark_is_refused_with_file_and_offset_and_never_cut() -> Outcome
+{
+    let _alone = alone().await;
+    let mut cluster = Cluster::started(3).await?;
+    let mut client = cluster.nodes[0].client().await?;
+    client.put("marked", MARK, None).await?;
+    for number in 0..50 {
+        client.put(format!("later-{number}"), "x", None).await?;
+    }
+    cluster.all_caught_up(LIMIT).await?;
+    let node = &mut cluster.nodes[1];
+    node.kill()?;
+
+    let (file, offset) = find(&node.data, MARK.as_bytes())?;
+    let mut bytes = fs::read(&file)?;
+    bytes[offset] ^= 0x01;
+    fs::write(&file, &bytes)?;
+    for _ in 0..2 {
+        node.start()?;
+        let status = node.process()?.ended(LIMIT).await?;
+        assert!(!status.success() && status.code().is_some(), "{status}");
+        assert!(fs::read(&file)? == bytes, "the damaged file was changed");
+    }
+    let log = node.log();
+    let named = file
+        .file_name()
+        .context("a file has a name")?
+        .to_string_lossy()
+        .into_owned();
+    let line = log
+        .lines()
+        .rev()
+        .find(|line| line.contains(&named) && line.contains("offset"));
+    let line = line.with_context(|| format!("no line names {named} and an offset:\n{log}"))?;
+    let named: Vec<usize> = numbers(line.split("offset").nth(1).unwrap_or_default());
+    // the frame begins a little before the value that lies in it
+    assert!(
+        named.iter().any(|at| (offset - 200..=offset).contains(at)),
+        "{offset}: {line}"
+    );
+
+    client.put("the others", "go on", None).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_tail_is_cut_and_said_and_the_node_comes_back_whole() -> Outcome {
+    let _alone = alone().await;
+    let mut cluster = Cluster::started(3).await?;
+    let mut client = cluster.nodes[0].client().await?;
+    for number in 0..50 {
+        client.put(format!("key-{number:02}"), "x", None).await?;
+    }
+    cluster.all_caught_up(LIMIT).await?;
+    let node = &mut cluster.nodes[2];
+    node.kill()?;
+    assert!(!node.log().contains("torn"));
+
+    // the last frame, half written
+    let file = last_segment(&node.data)?;
+    let mut bytes = fs::read(&file)?;
+    let last = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .context("an empty segment")?;
+    bytes[last] ^= 0xff;
+    fs::write(&file, &bytes)?;
+    node.start()?;
+    node.serves(LIMIT).await?;
+    assert!(node.log().contains("torn"), "{}", node.log());
+    cluster.all_caught_up(LIMIT).await?;
+    let found = raftery_e2e::etcd::read_locally(&cluster.nodes[2].client_url(), "key-").await?;
+    assert_eq!(found.len(), 50);
+    Ok(())
+}
+
+fn numbers(text: &str) -> Vec<usize> {
+    let digits = text.split(|c: char| !c.is_ascii_digit());
+    digits.filter_map(|digits| digits.parse().ok()).collect()
+}
+
+fn segments(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "wal") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn last_segment(directory: &Path) -> Result<PathBuf> {
+    segments(directory)?.pop().context("no segment")
+}
+
+/// Where some bytes stand first.
+fn find(directory: &Path, wanted: &[u8]) -> Result<(PathBuf, usize)> {
+    for file in segments(directory)? {
+        let bytes = fs::read(&file)?;
+        if let Some(at) = bytes
+            .windows(wanted.len())
+            .position(|window| window == wanted)
+        {
+            return Ok((file, at));
+        }
+    }
+    anyhow::bail!("no segment has it")
+}
