@@ -75,7 +75,7 @@ impl Source for AppliedLedger {
 
 /// Starts the task that exports while this node leads.
 #[must_use]
-pub fn start(
+pub(crate) fn start(
     uri_file: PathBuf,
     me: &Me,
     driver: &DriverHandle,

@@ -215,6 +215,10 @@ async fn forward(
         Err(status) if status.message() == crate::grpc::status::NOT_LEADER => {
             Err(RequestError::NotLeader { leader: None })
         }
+        // It was never sent: the leader is down, and there will be another.
+        Err(status) if is_caused_by::<tonic::ConnectError>(&status) => {
+            Err(RequestError::NotLeader { leader: None })
+        }
         // The connection broke: the leader may or may not have appended it.
         Err(status) if status.code() == tonic::Code::Unavailable && is_local(&status) => {
             Err(RequestError::LeaderChanged)
@@ -224,6 +228,17 @@ async fn forward(
             message: status.message().to_owned(),
         }),
     }
+}
+
+fn is_caused_by<E: std::error::Error + 'static>(status: &tonic::Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<E>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Whether a status was made by the client side, not sent by the leader.

@@ -16,7 +16,7 @@ use crate::node::Running;
 const PERIOD: Duration = Duration::from_millis(500);
 
 /// Looks until the driver is gone.
-pub async fn run(running: Arc<Running>, config: NodeConfig) {
+pub(crate) async fn run(running: Arc<Running>, config: NodeConfig) {
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

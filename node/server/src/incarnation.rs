@@ -13,7 +13,7 @@ const FILE: &str = "incarnation";
 ///
 /// # Errors
 /// When the folder can't be made or read, or holds something that isn't an incarnation.
-pub fn load_or_draw(data_dir: &Path) -> io::Result<u64> {
+pub(crate) fn load_or_draw(data_dir: &Path) -> io::Result<u64> {
     fs::create_dir_all(data_dir)?;
     let path = data_dir.join(FILE);
     match fs::read_to_string(&path) {
@@ -47,7 +47,7 @@ fn draw(data_dir: &Path, path: &Path) -> io::Result<u64> {
 ///
 /// # Errors
 /// When the operating system has no randomness to give.
-pub fn random_id() -> io::Result<u64> {
+pub(crate) fn random_id() -> io::Result<u64> {
     loop {
         let id = getrandom::u64().map_err(io::Error::other)?;
         if id != 0 {

@@ -17,7 +17,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Sockets of one gateway, bound but not served yet.
 #[derive(Debug)]
-pub struct Listeners {
+pub(crate) struct Listeners {
     what: &'static str,
     sockets: Vec<TcpListener>,
 }
@@ -27,7 +27,7 @@ impl Listeners {
     ///
     /// # Errors
     /// When an address is taken or isn't this machine's.
-    pub async fn bind(what: &'static str, urls: &[ListenUrl]) -> Result<Self, RunError> {
+    pub(crate) async fn bind(what: &'static str, urls: &[ListenUrl]) -> Result<Self, RunError> {
         let mut sockets = Vec::new();
         for url in urls {
             for address in [url.address()] {
@@ -38,7 +38,7 @@ impl Listeners {
     }
 
     /// Serves until told to stop.
-    pub fn serve(self, router: &Router, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+    pub(crate) fn serve(self, router: &Router, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
         for socket in self.sockets {
             let (router, stop, what) = (router.clone(), stop.clone(), self.what);
             if let Ok(address) = socket.local_addr() {

@@ -21,7 +21,7 @@ pub struct Notice {
 
 /// What a leader measures and judges in one term; nothing elsewhere.
 #[derive(Debug)]
-pub struct Judging {
+pub(super) struct Judging {
     limits: Limits,
     leading: Option<Leading>,
 }
@@ -40,13 +40,13 @@ struct Leading {
 impl Judging {
     /// Judges by the node's timers.
     #[must_use]
-    pub fn new(heartbeat_interval: Duration, election_timeout: Duration) -> Self {
+    pub(super) fn new(heartbeat_interval: Duration, election_timeout: Duration) -> Self {
         let limits = Limits::new(heartbeat_interval, election_timeout);
         Self { limits, leading: None }
     }
 
     /// Role, term or membership changed.
-    pub fn status_changed(&mut self, now: Instant, status: &Status) {
+    pub(super) fn status_changed(&mut self, now: Instant, status: &Status) {
         if status.role != RoleKind::Leader {
             self.leading = None;
             return;
@@ -69,7 +69,7 @@ impl Judging {
     }
 
     /// A message leaves; a heartbeat takes the receiver's verdict along.
-    pub fn on_send(&mut self, now: Instant, message: &PeerMessage) -> Option<Notice> {
+    pub(super) fn on_send(&mut self, now: Instant, message: &PeerMessage) -> Option<Notice> {
         let leading = self.leading.as_mut()?;
         let MessageBody::Heartbeat { number, .. } = message.body else { return None };
         leading.observer.on_sent(now.0, judged(message.to), number);
@@ -77,7 +77,7 @@ impl Judging {
     }
 
     /// A message arrived.
-    pub fn on_receive(&mut self, now: Instant, message: &PeerMessage) {
+    pub(super) fn on_receive(&mut self, now: Instant, message: &PeerMessage) {
         let Some(leading) = &mut self.leading else { return };
         if message.term != leading.term {
             return;
@@ -92,13 +92,13 @@ impl Judging {
 
     /// When the window ends; `None` when not leading.
     #[must_use]
-    pub fn window_ends(&self, window: Duration) -> Option<Instant> {
+    pub(super) fn window_ends(&self, window: Duration) -> Option<Instant> {
         self.leading.as_ref().map(|leading| leading.began + window)
     }
 
     /// Ends the window and judges it. Call [`Judging::batch_proposed`] once the batch is in the
     /// log: until then the window's number isn't used up, so that windows stay contiguous.
-    pub fn judge(&mut self, now: Instant, status: &Status, at_unix_ms: u64) -> Option<LedgerBatch> {
+    pub(super) fn judge(&mut self, now: Instant, status: &Status, at_unix_ms: u64) -> Option<LedgerBatch> {
         let leading = self.leading.as_mut()?;
         for (id, progress) in &status.progress {
             let lag = status.last_index.0.saturating_sub(progress.matched.0);
@@ -120,7 +120,7 @@ impl Judging {
     }
 
     /// The batch is in the log: its verdicts go out with the next heartbeats.
-    pub fn batch_proposed(&mut self, verdicts: Vec<Verdict>) {
+    pub(super) fn batch_proposed(&mut self, verdicts: Vec<Verdict>) {
         let Some(leading) = &mut self.leading else { return };
         for verdict in verdicts {
             let member = MemberId(verdict.member.0);

@@ -13,24 +13,24 @@ use crate::error::RequestError;
 /// Clients that wait for their entries: those of commands by their number, wherever the leader
 /// is; those of changes of membership by where the entry stands.
 #[derive(Debug, Default)]
-pub struct EntryWaiters {
+pub(super) struct EntryWaiters {
     commands: HashMap<u64, Reply>,
     changes: BTreeMap<LogIndex, (LogId, Reply)>,
 }
 
 impl EntryWaiters {
     /// A client of this node waits for a command.
-    pub fn wait_for_command(&mut self, request: u64, reply: Reply) {
+    pub(super) fn wait_for_command(&mut self, request: u64, reply: Reply) {
         self.commands.insert(request, reply);
     }
 
     /// A client of this node waits for a change of membership.
-    pub fn wait_for_change(&mut self, id: LogId, reply: Reply) {
+    pub(super) fn wait_for_change(&mut self, id: LogId, reply: Reply) {
         self.changes.insert(id.index, (id, reply));
     }
 
     /// Pairs a committed entry with its waiter.
-    pub fn pair(&mut self, me: MemberId, entry: Entry) -> Committed {
+    pub(super) fn pair(&mut self, me: MemberId, entry: Entry) -> Committed {
         let reply = match &entry.payload {
             Payload::Blank => None,
             Payload::Data(data) => match command::waiter(data) {
@@ -52,7 +52,7 @@ impl EntryWaiters {
     }
 
     /// The leader changed: what waits may be lost, and its clients had better ask again.
-    pub fn fail_all(&mut self, error: &RequestError) {
+    pub(super) fn fail_all(&mut self, error: &RequestError) {
         let changes = std::mem::take(&mut self.changes).into_values().map(|(_, reply)| reply);
         for reply in self.commands.drain().map(|(_, reply)| reply).chain(changes) {
             let _ = reply.send(Err(error.clone()));
@@ -60,18 +60,18 @@ impl EntryWaiters {
     }
 
     /// Forgets clients that gave up.
-    pub fn forget_gone(&mut self) {
+    pub(super) fn forget_gone(&mut self) {
         self.commands.retain(|_, reply| !reply.is_closed());
         self.changes.retain(|_, (_, reply)| !reply.is_closed());
     }
 }
 
 /// How a reader is told that it may read.
-pub type ReadReply = oneshot::Sender<()>;
+pub(super) type ReadReply = oneshot::Sender<()>;
 
 /// Clients that wait for a linearizable read, from asking to "applied has reached it".
 #[derive(Debug, Default)]
-pub struct Readers {
+pub(super) struct Readers {
     next_id: u64,
     /// Not asked for yet: one round serves all that came since the last.
     unasked: Vec<ReadReply>,
@@ -81,36 +81,36 @@ pub struct Readers {
 
 impl Readers {
     /// A client wants to read.
-    pub fn add(&mut self, reply: ReadReply) {
+    pub(super) fn add(&mut self, reply: ReadReply) {
         self.unasked.push(reply);
     }
 
     /// Whether a round should be asked for.
     #[must_use]
-    pub fn wants_round(&self) -> bool {
+    pub(super) fn wants_round(&self) -> bool {
         !self.unasked.is_empty()
     }
 
     /// The ID for the next round.
-    pub fn next_round(&mut self) -> ReadId {
+    pub(super) fn next_round(&mut self) -> ReadId {
         self.next_id += 1;
         ReadId(self.next_id)
     }
 
     /// The round `id` was asked for.
-    pub fn asked(&mut self, now: Instant, id: ReadId) {
+    pub(super) fn asked(&mut self, now: Instant, id: ReadId) {
         self.asked.insert(id, (now, std::mem::take(&mut self.unasked)));
     }
 
     /// The round `id` may be served once applied reaches `index`.
-    pub fn confirmed(&mut self, id: ReadId, index: LogIndex) {
+    pub(super) fn confirmed(&mut self, id: ReadId, index: LogIndex) {
         if let Some((_, replies)) = self.asked.remove(&id) {
             self.confirmed.entry(index).or_default().extend(replies);
         }
     }
 
     /// Tells everyone whose index is applied.
-    pub fn applied(&mut self, applied: LogIndex) {
+    pub(super) fn applied(&mut self, applied: LogIndex) {
         let still = self.confirmed.split_off(&applied.next());
         for reply in std::mem::replace(&mut self.confirmed, still).into_values().flatten() {
             let _ = reply.send(());
@@ -119,7 +119,7 @@ impl Readers {
 
     /// Rounds without an answer for `patience` are asked for again: the question or the answer
     /// was lost, or the leader changed.
-    pub fn retry(&mut self, now: Instant, patience: Duration) {
+    pub(super) fn retry(&mut self, now: Instant, patience: Duration) {
         let lost = self.asked.extract_if(|_, (since, _)| now.since(*since) >= patience);
         let lost: Vec<_> = lost.flat_map(|(_, (_, replies))| replies).collect();
         self.unasked.extend(lost);

@@ -54,11 +54,10 @@ impl Interceptor for Guard {
             .metadata()
             .get("authorization")
             .map(|value| value.as_bytes());
-        let given = given
-            .and_then(|bytes| bytes.strip_prefix(b"Bearer "))
-            .unwrap_or_default();
-        let digest: [u8; 32] = Sha256::digest(given).into();
-        if digest == wanted {
+        let given = given.and_then(|bytes| bytes.strip_prefix(b"Bearer "));
+        // An empty token file must not let everybody in.
+        let digest = given.filter(|bytes| !bytes.is_empty()).map(Sha256::digest);
+        if digest.is_some_and(|digest| digest[..] == wanted) {
             Ok(request)
         } else {
             Err(Status::unauthenticated(

@@ -41,6 +41,14 @@ fn nobody_passes_without_the_token() {
 }
 
 #[test]
+fn nobody_passes_an_empty_token() {
+    let guard = Guard::new(Some("\n".into()));
+    for given in [None, Some(""), Some("Bearer "), Some("Bearer")] {
+        assert!(!passes(&guard, given), "{given:?}");
+    }
+}
+
+#[test]
 fn without_a_token_everybody_passes() {
     assert!(passes(&Guard::new(None), None));
 }

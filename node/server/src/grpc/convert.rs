@@ -48,7 +48,9 @@ pub(super) fn delete_range_op(request: pb::DeleteRangeRequest) -> DeleteRangeOp 
 
 pub(super) fn txn_op(request: pb::TxnRequest) -> Result<TxnOp, Status> {
     let ops = |ops: Vec<pb::RequestOp>| {
-        ops.into_iter().map(request_op).collect::<Result<Vec<_>, _>>()
+        ops.into_iter()
+            .map(request_op)
+            .collect::<Result<Vec<_>, _>>()
     };
     Ok(TxnOp {
         compare: request

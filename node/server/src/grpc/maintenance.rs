@@ -1,4 +1,5 @@
-//! The part of etcd's Maintenance service that is there: status and moving the leader.
+//! The part of etcd's Maintenance service that is there: status, alarms (none) and moving the
+//! leader.
 
 use raftery_config::{ETCD_API_VERSION, ETCD_CLUSTER_VERSION};
 use raftery_proto::etcdserverpb as pb;
@@ -22,6 +23,21 @@ impl MaintenanceService {
 
 #[tonic::async_trait]
 impl Maintenance for MaintenanceService {
+    /// No alarm is ever raised so far, so listing (which `etcdctl endpoint health` does) and
+    /// disarming find none. Raising one by hand isn't served.
+    async fn alarm(
+        &self,
+        request: Request<pb::AlarmRequest>,
+    ) -> Result<Response<pb::AlarmResponse>, Status> {
+        admit(&self.handle)?;
+        if request.into_inner().action() == pb::alarm_request::AlarmAction::Activate {
+            return Err(Status::unimplemented("alarms can't be raised by hand"));
+        }
+        let header = self.handle.header();
+        let header = Some(convert::header(&header, header.revision));
+        Ok(Response::new(pb::AlarmResponse { header, alarms: Vec::new() }))
+    }
+
     /// Served by every node at any time, from memory: kube-apiserver reads the version here,
     /// and people look here when nothing else answers.
     async fn status(
