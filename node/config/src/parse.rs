@@ -47,7 +47,9 @@ Examples:
     raftery-node --name=d ... --initial-cluster-state=existing \\
       --initial-cluster=a=http://10.0.0.1:2380,...,d=http://10.0.0.4:2380
 
-Exit codes: 0 after SIGTERM or SIGINT, 1 when it can't go on, 2 for what is wrong here.";
+Exit codes: 0 after SIGTERM or SIGINT; 1 when it can't go on; 2 for mistakes in what is set
+here; 10 when this member was removed from its cluster; 11 when a sync of its log failed; 12
+when its data are damaged; 13 when the cluster doesn't let it in.";
 
 #[derive(Parser)]
 #[command(
