@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use mongodb::bson::Document;
 use raftery_e2e::bare::{Cluster, free_port};
 use raftery_e2e::mongo::{self, StandIn, number};
@@ -64,8 +64,14 @@ async fn rewards_and_intervals_equal_the_ledger_after_mongodb_was_gone_and_leade
     cluster.all_caught_up(LIMIT).await?;
 
     // The ledger never rests: what it had up to here is to be found in MongoDB.
-    let (_, status) = cluster.leader(LIMIT).await?;
-    let until = status.ledger.unwrap_or_default().last_index;
+    let (until, _) = wait::until("the newest leader judges", LIMIT, async || {
+        let (leader, status) = cluster.leader(Duration::from_secs(2)).await?;
+        let rows = cluster.nodes[leader].admin()?.ledger().await?;
+        let last = rows.last().context("no rows")?;
+        ensure!(last.term == status.term, "term {} of {}", last.term, status.term);
+        Ok(last.index)
+    })
+    .await?;
     wait::until("everything up to here is exported", LIMIT, async || {
         let (_, status) = cluster.leader(Duration::from_secs(2)).await?;
         let ledger = status.ledger.unwrap_or_default();
