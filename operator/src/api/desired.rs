@@ -1,0 +1,255 @@
+//! A checked spec.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::{
+    DurationText, ParseDurationError, PodSpec, RaftCluster, StorageSpec,
+};
+
+/// What a RaftCluster asks for, checked, with every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    /// Name of the RaftCluster.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its UID, which its children name as owner.
+    pub uid: String,
+    /// Generation of the spec.
+    pub generation: i64,
+    /// Voting members wanted.
+    pub replicas: u32,
+    /// Image of the node.
+    pub image: String,
+    /// Touch nothing.
+    pub paused: bool,
+    /// Where members keep their data.
+    pub storage: StorageSpec,
+    /// Raft's heartbeat interval.
+    pub heartbeat_interval: Duration,
+    /// Raft's election timeout.
+    pub election_timeout: Duration,
+    /// Unit of judging.
+    pub window: Duration,
+    /// Silence after which a member is replaced.
+    pub unresponsive_after: Duration,
+    /// Most replacements begun within an hour.
+    pub replacements_per_hour_max: usize,
+    /// Where the ledger is exported to.
+    pub mongodb: Option<Mongodb>,
+    /// What to set on the pods.
+    pub pod: PodSpec,
+}
+
+/// Where the ledger is exported to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Mongodb {
+    /// The operator runs it.
+    Managed {
+        /// Size of its volume.
+        size: String,
+        /// Storage class of its volume.
+        storage_class_name: Option<String>,
+    },
+    /// The user runs it.
+    External {
+        /// Secret that holds the connection string.
+        secret: String,
+        /// Key within the Secret.
+        key: String,
+    },
+}
+
+/// A spec that the schema should have refused, or an object without identity.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum InvalidSpec {
+    /// An object that didn't come from an API server.
+    #[error("metadata.{field} is missing")]
+    Metadata {
+        /// Name of the field.
+        field: &'static str,
+    },
+    /// A number out of range.
+    #[error("{field} is {value}, and must be between {min} and {max}")]
+    Range {
+        /// Path of the field.
+        field: &'static str,
+        /// What it is.
+        value: i32,
+        /// Least allowed.
+        min: i32,
+        /// Most allowed.
+        max: i32,
+    },
+    /// An unparsable duration.
+    #[error("{field}: {source}")]
+    Duration {
+        /// Path of the field.
+        field: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: ParseDurationError,
+    },
+    /// Timers with which no leader would last.
+    #[error(
+        "spec.raft.electionTimeout ({election:?}) must be at least 5 times spec.raft.heartbeatInterval ({heartbeat:?})"
+    )]
+    Timers {
+        /// The heartbeat interval.
+        heartbeat: Duration,
+        /// The election timeout.
+        election: Duration,
+    },
+    /// Neither or both kinds of MongoDB.
+    #[error("spec.ledger.mongodb must have exactly one of managed and uriSecretRef")]
+    Mongodb,
+}
+
+impl Desired {
+    /// Checks a RaftCluster. `default_image` is used when neither spec nor status name one.
+    pub fn from_cluster(cluster: &RaftCluster, default_image: &str) -> Result<Self, InvalidSpec> {
+        let metadata = &cluster.metadata;
+        let missing = |field| InvalidSpec::Metadata { field };
+        let spec = &cluster.spec;
+        let latched = cluster.status.as_ref().and_then(|status| status.image.clone());
+        let heartbeat_interval =
+            duration("spec.raft.heartbeatInterval", &spec.raft.heartbeat_interval)?;
+        let election_timeout = duration("spec.raft.electionTimeout", &spec.raft.election_timeout)?;
+        if election_timeout < heartbeat_interval * 5 || heartbeat_interval.is_zero() {
+            return Err(InvalidSpec::Timers {
+                heartbeat: heartbeat_interval,
+                election: election_timeout,
+            });
+        }
+        Ok(Self {
+            name: metadata.name.clone().ok_or(missing("name"))?,
+            namespace: metadata.namespace.clone().ok_or(missing("namespace"))?,
+            uid: metadata.uid.clone().ok_or(missing("uid"))?,
+            generation: metadata.generation.unwrap_or_default(),
+            replicas: in_range("spec.replicas", spec.replicas, 1, 9)?,
+            image: spec.image.clone().or(latched).unwrap_or_else(|| default_image.to_owned()),
+            paused: spec.paused,
+            storage: spec.storage.clone(),
+            heartbeat_interval,
+            election_timeout,
+            window: duration("spec.behaviour.window", &spec.behaviour.window)?,
+            unresponsive_after: duration(
+                "spec.healing.unresponsiveAfter",
+                &spec.healing.unresponsive_after,
+            )?,
+            replacements_per_hour_max: in_range(
+                "spec.healing.maxReplacementsPerHour",
+                spec.healing.max_replacements_per_hour,
+                0,
+                1000,
+            )? as usize,
+            mongodb: mongodb(spec)?,
+            pod: spec.pod.clone(),
+        })
+    }
+
+    /// Name of the pod, and of the member, at an ordinal.
+    pub fn pod_name(&self, ordinal: u32) -> String {
+        format!("{}-{ordinal}", self.name)
+    }
+
+    /// The ordinal in a pod's name; `None` if it isn't a pod of this cluster.
+    pub fn ordinal_of(&self, pod_name: &str) -> Option<u32> {
+        let digits = pod_name.strip_prefix(&self.name)?.strip_prefix('-')?;
+        let ordinal: u32 = digits.parse().ok()?;
+        (ordinal.to_string() == digits).then_some(ordinal)
+    }
+}
+
+fn mongodb(spec: &super::RaftClusterSpec) -> Result<Option<Mongodb>, InvalidSpec> {
+    let Some(mongodb) = &spec.ledger.mongodb else { return Ok(None) };
+    match (&mongodb.managed, &mongodb.uri_secret_ref) {
+        (Some(managed), None) => Ok(Some(Mongodb::Managed {
+            size: managed.storage.size.clone(),
+            storage_class_name: managed.storage.storage_class_name.clone(),
+        })),
+        (None, Some(secret)) => Ok(Some(Mongodb::External {
+            secret: secret.name.clone(),
+            key: secret.key.clone(),
+        })),
+        (None, None) | (Some(_), Some(_)) => Err(InvalidSpec::Mongodb),
+    }
+}
+
+fn duration(field: &'static str, text: &DurationText) -> Result<Duration, InvalidSpec> {
+    text.parse().map_err(|source| InvalidSpec::Duration { field, source })
+}
+
+fn in_range(field: &'static str, value: i32, min: i32, max: i32) -> Result<u32, InvalidSpec> {
+    u32::try_from(value)
+        .ok()
+        .filter(|_| (min..=max).contains(&value))
+        .ok_or(InvalidSpec::Range { field, value, min, max })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{ManagedMongodb, MongodbSpec, RaftClusterSpec, SecretKeyRef};
+
+    fn cluster(spec: RaftClusterSpec) -> RaftCluster {
+        let mut cluster = RaftCluster::new("demo", spec);
+        cluster.metadata.namespace = Some("default".into());
+        cluster.metadata.uid = Some("u".into());
+        cluster
+    }
+
+    fn spec() -> RaftClusterSpec {
+        serde_json::from_value(serde_json::json!({})).expect("everything has a default")
+    }
+
+    #[test]
+    fn an_empty_spec_is_a_cluster_of_three() {
+        let desired = Desired::from_cluster(&cluster(spec()), "node:1").expect("valid");
+        assert_eq!(desired.replicas, 3);
+        assert_eq!(desired.image, "node:1");
+        assert_eq!(desired.mongodb, None);
+    }
+
+    #[test]
+    fn the_latched_image_outlives_a_new_default() {
+        let mut cluster = cluster(spec());
+        cluster.status =
+            Some(crate::api::RaftClusterStatus { image: Some("node:1".into()), ..Default::default() });
+        assert_eq!(Desired::from_cluster(&cluster, "node:2").expect("valid").image, "node:1");
+        cluster.spec.image = Some("node:3".into());
+        assert_eq!(Desired::from_cluster(&cluster, "node:2").expect("valid").image, "node:3");
+    }
+
+    #[test]
+    fn what_the_schema_refuses_is_refused_here_too() {
+        let mut short = spec();
+        short.raft.election_timeout = "499ms".into();
+        let mut none = spec();
+        none.replicas = 0;
+        let mut both = spec();
+        both.ledger.mongodb = Some(MongodbSpec {
+            managed: Some(ManagedMongodb::default()),
+            uri_secret_ref: Some(SecretKeyRef { name: "s".into(), key: "uri".into() }),
+        });
+        for (spec, message) in [
+            (short, "spec.raft.electionTimeout"),
+            (none, "spec.replicas is 0"),
+            (both, "exactly one of managed and uriSecretRef"),
+        ] {
+            let error = Desired::from_cluster(&cluster(spec), "i").expect_err("invalid");
+            assert!(error.to_string().contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn ordinals_are_read_from_pod_names_of_this_cluster_only() {
+        let desired = Desired::from_cluster(&cluster(spec()), "i").expect("valid");
+        assert_eq!(desired.ordinal_of("demo-12"), Some(12));
+        for other in ["demo", "demo-", "demo-01", "demo-x", "demo2-1", "other-1"] {
+            assert_eq!(desired.ordinal_of(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The one gate before everything that disturbs a voter.
+
+use super::view::{Presence, View};
+use crate::api::MemberPhase;
+use crate::ids::MemberId;
+
+/// Whether the voter `disturbed` may be disturbed now: all other voters answer, are heard by the
+/// leader and are caught up, no other step is in flight, and no machine is lost. `Err` says what
+/// is in the way.
+pub(super) fn check(view: &View<'_>, disturbed: MemberId) -> Result<(), String> {
+    if let Some(pod) = view.lost_pod() {
+        return Err(format!("{pod} can't end because its machine is lost"));
+    }
+    if let Some(learner) = view.learners().first() {
+        return Err(format!("{} is still joining", view.desired.pod_name(learner.ordinal)));
+    }
+    let in_flight = view
+        .observed
+        .notes
+        .members
+        .iter()
+        .find(|note| note.phase == MemberPhase::Removing && note.id != disturbed);
+    if let Some(note) = in_flight {
+        return Err(format!("{} is still being removed", view.desired.pod_name(note.ordinal)));
+    }
+    for placed in view.voters().iter().filter(|placed| placed.member.id != disturbed) {
+        let name = view.desired.pod_name(placed.ordinal);
+        if !matches!(view.presence(placed), Presence::Here(_)) {
+            return Err(format!("{name} doesn't answer as the member it should be"));
+        }
+        if view.is_leader(placed.member.id) {
+            continue;
+        }
+        if !placed.member.active {
+            return Err(format!("the leader doesn't hear {name}"));
+        }
+        if !placed.member.caught_up {
+            return Err(format!("{name} isn't caught up"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! Members that can't be helped make way for new ones.
+
+use super::step::{Removal, Step};
+use super::view::{Placed, Presence, View};
+use super::{Plan, State, gate};
+
+/// Begins to replace a voter that lost its disk or is unresponsive; `None` if all are well.
+pub(super) fn plan(view: &View<'_>) -> Option<Plan> {
+    let voters = view.voters();
+    let broken = voters.iter().find_map(|placed| Some((placed, why_broken(view, placed)?)))?;
+    let (placed, reason) = broken;
+    let reason =
+        if placed.ordinal >= view.desired.replicas { Removal::Shrink } else { reason };
+    if let Err(obstacle) = gate::check(view, placed.member.id) {
+        let name = view.desired.pod_name(placed.ordinal);
+        return Some(Plan::wait(view, format!("waiting to replace {name}: {obstacle}")));
+    }
+    Some(begin(view, placed, reason))
+}
+
+/// Notes a removal, if the hourly budget allows it.
+pub(super) fn begin(view: &View<'_>, placed: &Placed<'_>, reason: Removal) -> Plan {
+    let (id, ordinal) = (placed.member.id, placed.ordinal);
+    let spent = view.observed.notes.replacements_within_the_hour(view.now);
+    if reason.is_replacement() && spent >= view.desired.replacements_per_hour_max {
+        let name = view.desired.pod_name(ordinal);
+        let summary = format!(
+            "waiting to replace {name}: spec.healing.maxReplacementsPerHour were begun within the hour"
+        );
+        return Plan::hold(view, State::Waiting, summary);
+    }
+    Plan::step(view, Step::NoteRemoval { id, ordinal, reason })
+}
+
+fn why_broken(view: &View<'_>, placed: &Placed<'_>) -> Option<Removal> {
+    match view.presence(placed) {
+        Presence::OtherDisk | Presence::Unassigned => Some(Removal::LostDisk),
+        Presence::Silent => view.is_unresponsive(placed).then_some(Removal::Unresponsive),
+        Presence::Here(_) => None,
+    }
+}

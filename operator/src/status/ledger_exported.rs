@@ -1,0 +1,24 @@
+//! `LedgerExported`: verdicts and intervals reach MongoDB. Absent when none is configured.
+
+use super::conditions::Verdict;
+use super::Inputs;
+
+pub(super) fn condition(inputs: &Inputs<'_>) -> Option<Verdict> {
+    let view = &inputs.view;
+    view.desired.mongodb.as_ref()?;
+    if !view.observed.mongodb.has_uri {
+        let message = "the Secret with MongoDB's connection string, or its key, doesn't exist";
+        return Some(Verdict::no("SecretMissing", message));
+    }
+    let Some(leader) = view.leader else {
+        return Some(Verdict::unknown("NoLeader", "only a leader exports"));
+    };
+    let ledger = &leader.identity.ledger;
+    Some(if !ledger.mongodb {
+        Verdict::no("NotConfigured", "the leader runs without MongoDB until it is rolled")
+    } else if ledger.error.is_empty() {
+        Verdict::yes("Exported", "the leader exports to MongoDB")
+    } else {
+        Verdict::no("ExportFailing", ledger.error.clone())
+    })
+}

@@ -1,0 +1,45 @@
+//! The operator's notes, in the status and out of it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::api::{MemberStatus, RaftClusterStatus};
+use crate::plan::{Leadership, MemberNote, Notes};
+
+/// Reads notes. What makes no sense is dropped: the members are asked anyway.
+pub fn notes_of(status: &RaftClusterStatus) -> Notes {
+    Notes {
+        founded: status.founded,
+        cluster_id: status.cluster_id.as_deref().and_then(|id| id.parse().ok()),
+        members: status.members.iter().filter_map(note_of).collect(),
+        replacements: status.replacements.iter().map(|at| at.0).collect(),
+        leadership: leadership_of(status),
+    }
+}
+
+/// Writes notes; of members only what [`super::compute`] doesn't write itself.
+pub(super) fn write(notes: &Notes, status: &mut RaftClusterStatus) {
+    status.founded = notes.founded;
+    status.cluster_id = notes.cluster_id.map(|id| id.to_string());
+    status.replacements = notes.replacements.iter().copied().map(Time).collect();
+    status.leader_since = notes.leadership.as_ref().map(|leadership| Time(leadership.since));
+}
+
+fn note_of(member: &MemberStatus) -> Option<MemberNote> {
+    Some(MemberNote {
+        id: member.id.parse().ok()?,
+        ordinal: u32::try_from(member.ordinal).ok()?,
+        incarnation: member.incarnation.parse().ok()?,
+        claim_uid: member.claim_uid.clone(),
+        phase: member.phase,
+        since: member.phase_since.as_ref().map_or(Timestamp::UNIX_EPOCH, |since| since.0),
+    })
+}
+
+fn leadership_of(status: &RaftClusterStatus) -> Option<Leadership> {
+    Some(Leadership {
+        pod: status.leader.clone()?,
+        term: u64::try_from(status.term?).ok()?,
+        since: status.leader_since.as_ref()?.0,
+    })
+}
