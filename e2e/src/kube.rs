@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::NamespaceResourceScope;
@@ -23,15 +23,21 @@ pub const RELEASE: &str = "raftery";
 const ADMIN_PORT: u16 = 2382;
 const CLIENT_PORT: u16 = 2379;
 
+/// What the chart is given here: the images of this build, as `hack/image.sh` names them.
+const IMAGES: [&str; 3] = [
+    "image=localhost/raftery-operator:dev",
+    "nodeImage=localhost/raftery-node:dev",
+    "mongodb.image=localhost/raftery-mongodb-standin:dev",
+];
+
 /// Installs the chart with the images of this build, or upgrades what is there to it.
 pub async fn install_chart() -> Result<()> {
     environment::kubeconfig()?;
-    let crds = environment::checkout("crds");
     let mut kubectl = tokio::process::Command::new(environment::tool("kubectl")?);
     // Helm installs CRDs and never upgrades them.
     kubectl
         .args(["apply", "--server-side", "--force-conflicts", "--filename"])
-        .arg(crds);
+        .arg(environment::checkout("crds"));
     process::run(&mut kubectl).await?;
     let mut helm = tokio::process::Command::new(environment::tool("helm")?);
     helm.args(["upgrade", "--install", RELEASE])
@@ -42,9 +48,17 @@ pub async fn install_chart() -> Result<()> {
             "--create-namespace",
             "--skip-crds",
         ])
-        .args(["--wait", "--timeout", "2m"])
-        .arg("--values")
-        .arg(environment::checkout("hack/devcluster/values.yaml"));
+        .args(["--wait", "--timeout", "2m"]);
+    for image in IMAGES {
+        helm.args(["--set", image]);
+    }
+    // The tags stay the same from build to build, so something else has to change for the
+    // operator of this build to be started.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    helm.args([
+        "--set-string",
+        &format!("podAnnotations.installed-at={}", now.as_secs()),
+    ]);
     process::run(&mut helm).await?;
     Ok(())
 }

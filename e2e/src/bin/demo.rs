@@ -206,8 +206,9 @@ impl Demo {
         let list = ListParams::default().fields(of_demo);
         let mut events = Vec::new();
         for event in self.kube.objects::<Event>().list(&list).await? {
-            let at = event.event_time.map(|time| time.0);
-            let at = at.or(event.last_timestamp.map(|time| time.0));
+            // one that was seen before is counted in its series
+            let series = event.series.and_then(|series| series.last_observed_time);
+            let at = series.or(event.event_time).map(|time| time.0);
             let at: Option<SystemTime> = at.map(SystemTime::from);
             if let Some(at) = at.filter(|at| *at >= since) {
                 let line = format!(

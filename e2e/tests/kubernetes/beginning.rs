@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::ListParams;
 use raftery_e2e::etcd::Etcdctl;
 use raftery_e2e::kube::example;
@@ -11,10 +11,10 @@ use raftery_e2e::outcome::Outcome;
 use raftery_e2e::report::Figure;
 use raftery_e2e::{mongo, wait};
 
-use crate::{READY_LIMIT, alone};
+use crate::{READY_LIMIT, alone, manifest};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_example_becomes_ready_serves_fills_mongodb_and_survives_deletion() -> Outcome {
+async fn the_example_becomes_ready_serves_fills_mongodb_and_goes_without_a_trace() -> Outcome {
     let (_alone, sandbox) = alone("e2e-beginning").await?;
     let kube = &sandbox.kube;
     let (path, _) = example("demo.yaml")?;
@@ -76,7 +76,39 @@ async fn the_example_becomes_ready_serves_fills_mongodb_and_survives_deletion() 
     })
     .await?;
 
-    let cluster_id = demo.status().await?.cluster_id;
+    // The example says whenDeleted: Delete.
+    kube.kubectl(&["delete", "raftcluster", "demo"]).await?;
+    wait::until("nothing of it is left", READY_LIMIT, async || {
+        let pods = kube
+            .objects::<Pod>()
+            .list(&ListParams::default())
+            .await?
+            .items;
+        let claims = kube
+            .objects::<PersistentVolumeClaim>()
+            .list(&ListParams::default())
+            .await?;
+        let left = (pods.len(), claims.items.len());
+        ensure!(left == (0, 0), "{left:?} pods and claims are left");
+        Ok(())
+    })
+    .await?;
+    figure.judge();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_are_kept_and_a_cluster_of_the_same_name_finds_its_data_again() -> Outcome {
+    let (_alone, sandbox) = alone("e2e-again").await?;
+    let kube = &sandbox.kube;
+    let demo = kube.cluster("demo");
+    kube.apply(&manifest("demo", 3)).await?;
+    demo.settled(READY_LIMIT).await?;
+    Etcdctl::new(&[demo.client_url().await?])
+        .run(&["put", "kept", "yes"])
+        .await?;
+    let before = demo.status().await?;
+
     kube.kubectl(&["delete", "raftcluster", "demo"]).await?;
     wait::until("its pods are gone", READY_LIMIT, async || {
         let left = demo.pods().await?.len();
@@ -88,22 +120,23 @@ async fn the_example_becomes_ready_serves_fills_mongodb_and_survives_deletion() 
         .objects::<PersistentVolumeClaim>()
         .list(&ListParams::default())
         .await?;
-    let claims = claims
-        .items
-        .iter()
-        .filter_map(|claim| claim.metadata.name.as_deref());
-    let data = claims.filter(|name| name.starts_with("data-demo-")).count();
-    assert_eq!(data, 3, "whenDeleted is Retain by default");
+    assert_eq!(claims.items.len(), 3, "whenDeleted is Retain by default");
 
-    // The same name finds its data again.
-    kube.kubectl(&["apply", "--filename", &path]).await?;
+    kube.apply(&manifest("demo", 3)).await?;
     demo.settled(READY_LIMIT).await?;
     let etcdctl = Etcdctl::new(&[demo.client_url().await?]);
     assert_eq!(
         etcdctl.run(&["get", "--print-value-only", "kept"]).await?,
         "yes\n"
     );
-    assert_eq!(demo.status().await?.cluster_id, cluster_id);
-    figure.judge();
+    let after = demo.status().await?;
+    assert_eq!(after.cluster_id, before.cluster_id);
+    for ordinal in 0..3 {
+        assert_eq!(
+            after.member(ordinal),
+            before.member(ordinal),
+            "demo-{ordinal}"
+        );
+    }
     Ok(())
 }

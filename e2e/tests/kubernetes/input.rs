@@ -1,5 +1,6 @@
 //! What the API server refuses, and what it says.
 
+use raftery_e2e::environment;
 use raftery_e2e::outcome::Outcome;
 
 use crate::alone;
@@ -101,5 +102,18 @@ async fn bad_input_is_refused_with_a_message_that_names_field_and_rule() -> Outc
         &["spec.storage", "immutable"],
     )
     .await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_is_accepted() -> Outcome {
+    let (_alone, sandbox) = alone("e2e-examples").await?;
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(environment::checkout("examples"))? {
+        let path = entry?.path().display().to_string();
+        let apply = ["apply", "--dry-run=server", "--filename", &path];
+        names.push(sandbox.kube.kubectl(&apply).await?);
+    }
+    assert!(names.len() >= 3, "{names:?}");
     Ok(())
 }

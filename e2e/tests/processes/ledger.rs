@@ -68,7 +68,12 @@ async fn rewards_and_intervals_equal_the_ledger_after_mongodb_was_gone_and_leade
         let (leader, status) = cluster.leader(Duration::from_secs(2)).await?;
         let rows = cluster.nodes[leader].admin()?.ledger().await?;
         let last = rows.last().context("no rows")?;
-        ensure!(last.term == status.term, "term {} of {}", last.term, status.term);
+        ensure!(
+            last.term == status.term,
+            "term {} of {}",
+            last.term,
+            status.term
+        );
         Ok(last.index)
     })
     .await?;
