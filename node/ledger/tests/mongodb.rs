@@ -1,5 +1,10 @@
 //! The exporter against a real server: nothing missing, nothing twice, whatever dies.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail like the tests themselves"
+)]
+
 mod server;
 
 use std::path::Path;

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::RequestError;
 
+/// What an ordered map calls a range.
+pub(crate) type KeyBounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 /// A set of keys that lie next to each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeyRange {
@@ -59,7 +62,7 @@ impl KeyRange {
 
     /// Bounds for an ordered map, or `None` for a range that can't hold a key (such bounds make
     /// `BTreeMap::range` panic).
-    pub(crate) fn bounds(&self) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
+    pub(crate) fn bounds(&self) -> Option<KeyBounds<'_>> {
         match self {
             Self::Key(key) => Some((Bound::Included(key.as_ref()), Bound::Included(key.as_ref()))),
             Self::From(start) => Some((Bound::Included(start.as_ref()), Bound::Unbounded)),
