@@ -1,4 +1,5 @@
 //! Every write and every sync, and every way in which the disk may keep what was not synced.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

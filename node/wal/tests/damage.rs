@@ -1,4 +1,5 @@
 //! Damage to acknowledged data is refused with its place, and nothing is changed.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 
@@ -6,12 +7,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use common::{
-    IDENTITY, Model, batch, create, data, dir, entry, hard_state, open, reopen, run, segment, story,
+    IDENTITY, Model, batch, create, data, dir, hard_state, open, reopen, run, segment, story,
+    written,
 };
-use raftery_raft::{LogIndex, Payload, PersistSeq};
-use raftery_wal::{Fate, Fs, MemFs, Wal, WalError, WalIdentity};
+use raftery_raft::PersistSeq;
+use raftery_wal::{Fs, MemFs, Wal, WalError, WalIdentity};
 
 fn files(fs: &MemFs) -> BTreeMap<PathBuf, Vec<u8>> {
     let names = fs.list(dir()).unwrap();
@@ -79,6 +80,7 @@ fn no_flipped_bit_in_a_sealed_log_loses_anything() {
         for offset in (0..68)
             .chain(4096..used + 64)
             .filter(|at| *at < contents.len() as u64)
+            .step_by(3)
         {
             let bit = u8::try_from(offset % 8).unwrap();
             let damage = |fs: &MemFs| fs.flip_bit(&file, offset, bit);
@@ -91,7 +93,7 @@ fn no_flipped_bit_in_a_sealed_log_loses_anything() {
             ));
         }
     }
-    assert!(refused > 20_000, "only {refused} flips were refused");
+    assert!(refused > 7_000, "only {refused} flips were refused");
 }
 
 #[test]
@@ -114,14 +116,34 @@ fn no_lost_sector_in_a_sealed_log_loses_anything() {
     assert!(refused > 40, "only {refused} lost sectors were refused");
 }
 
-/// Bytes that changed in the first segment while `change` ran.
-fn written(fs: &MemFs, change: impl FnOnce()) -> Range<usize> {
-    let before = fs.contents(&segment(1));
-    change();
-    let after = fs.contents(&segment(1));
-    let differs = |at: &usize| before[*at] != after[*at];
-    let first = (0..after.len()).find(differs).unwrap();
-    first..(0..after.len()).rfind(differs).unwrap() + 1
+#[test]
+fn a_seal_never_shares_a_sector_with_what_it_covers() {
+    for len in (0..600).step_by(8) {
+        let fs = MemFs::new(11);
+        let mut wal = create(&fs).unwrap();
+        let last = batch(1, hard_state(1, 1), vec![data(1, 2, len)]);
+        wal.append(&last).unwrap();
+        wal.seal().unwrap();
+        let expected = Model::founded().with(&last);
+        for offset in (4096..8192).step_by(512) {
+            let damage = |fs: &MemFs| fs.overwrite(&segment(1), offset, &[0; 512]);
+            check_damage(&fs, &expected, &segment(1), offset..offset + 512, damage);
+        }
+    }
+}
+
+#[test]
+fn what_was_recovered_is_covered_before_anyone_promises_it() {
+    let fs = MemFs::new(12);
+    let mut wal = create(&fs).unwrap();
+    let last = batch(1, hard_state(1, 1), vec![data(1, 2, 100)]);
+    let place = written(&fs, || wal.append(&last).unwrap());
+    wal.sync().unwrap();
+    fs.crash_losing_all();
+    drop(reopen(&fs));
+    fs.crash_losing_all();
+    fs.flip_bit(&segment(1), place.end as u64 - 1, 0);
+    assert!(matches!(open(&fs), Err(WalError::Damaged { .. })));
 }
 
 #[test]
@@ -153,130 +175,6 @@ fn the_last_batch_is_covered_once_it_is_sealed() {
         "{offset} in {place:?}"
     );
     assert!(watermark >= sequence);
-}
-
-#[test]
-fn a_torn_tail_is_cut_and_said() {
-    let fs = MemFs::new(3);
-    let mut wal = create(&fs).unwrap();
-    let torn = batch(1, hard_state(1, 1), vec![data(1, 2, 2_000)]);
-    let place = written(&fs, || wal.append(&torn).unwrap());
-    // The last sector reaches the disk, those before it don't.
-    fs.crash(|piece| {
-        if piece.offset > place.start as u64 + 1_500 {
-            Fate::Kept
-        } else {
-            Fate::Lost
-        }
-    });
-    let (_, recovered) = reopen(&fs);
-    assert_eq!(Model::from(&recovered), Model::founded());
-    let tail = recovered.torn_tail.expect("it is said");
-    assert_eq!(tail.file, segment(1));
-    assert!(tail.offset <= place.start as u64 && tail.offset + 8 > place.start as u64);
-    assert!(tail.bytes > 1_500);
-    assert!(
-        fs.contents(&segment(1))[place]
-            .iter()
-            .all(|byte| *byte == 0),
-        "it is zeroed"
-    );
-}
-
-#[test]
-fn frames_behind_a_cut_never_become_valid_again() {
-    let fs = MemFs::new(4);
-    let mut wal = create(&fs).unwrap();
-    let first = batch(1, hard_state(1, 1), vec![data(1, 2, 1_000)]);
-    let second = batch(2, hard_state(1, 1), vec![data(1, 3, 1_000)]);
-    let place = written(&fs, || wal.append(&first).unwrap());
-    wal.append(&second).unwrap();
-    // The disk keeps the second batch only.
-    fs.crash(|piece| {
-        if piece.offset >= place.end as u64 {
-            Fate::Kept
-        } else {
-            Fate::Lost
-        }
-    });
-    let (mut wal, recovered) = reopen(&fs);
-    assert_eq!(Model::from(&recovered), Model::founded());
-    // A batch of the same size now ends where the second began.
-    let other = batch(1, hard_state(2, 1), vec![data(2, 2, 1_000)]);
-    let again = written(&fs, || wal.append(&other).unwrap());
-    assert_eq!(again.len(), place.len());
-    wal.sync().unwrap();
-    fs.crash_losing_all();
-    let (_, recovered) = reopen(&fs);
-    assert_eq!(Model::from(&recovered), Model::founded().with(&other));
-}
-
-#[test]
-fn client_data_that_looks_like_frames_is_no_evidence() {
-    // A frame of this very log that vouches for everything, as a client that knew it would put
-    // it into a value, at each of the eight alignments.
-    let fs = MemFs::new(5);
-    let mut wal = create(&fs).unwrap();
-    for seq in 1..8 {
-        wal.append(&batch(seq, hard_state(1, 1), vec![data(1, seq + 1, 10)]))
-            .unwrap();
-        wal.sync().unwrap();
-    }
-    let seal = written(&fs, || wal.seal().unwrap());
-    let frames = fs.contents(&segment(1))[seal.start & !7..].to_vec();
-    let (_, recovered) = reopen(&fs);
-    let known = Model::from(&recovered);
-    for shift in 0..8 {
-        let fs = fs.fork();
-        let (mut wal, _) = reopen(&fs);
-        let mut value = vec![0xff; shift];
-        for _ in 0..20 {
-            value.extend_from_slice(&frames[..160]);
-        }
-        let payload = Payload::Data(Bytes::from(value));
-        let torn = batch(1, hard_state(1, 1), vec![entry(1, 9, payload)]);
-        let place = written(&fs, || wal.append(&torn).unwrap());
-        // The frame's beginning is lost; the value stays.
-        let start = place.start as u64;
-        fs.crash(|piece| {
-            if piece.offset < start + 400 {
-                Fate::Lost
-            } else {
-                Fate::Kept
-            }
-        });
-        let (_, recovered) = reopen(&fs);
-        assert_eq!(Model::from(&recovered), known);
-        assert!(recovered.torn_tail.is_some());
-    }
-}
-
-#[test]
-fn a_failed_sync_is_never_retried() {
-    let fs = MemFs::new(6);
-    let mut wal = create(&fs).unwrap();
-    let lost = batch(1, hard_state(1, 1), vec![data(1, 2, 100)]);
-    wal.append(&lost).unwrap();
-    fs.fail_next_sync();
-    let error = wal.sync().unwrap_err();
-    assert!(matches!(error, WalError::Sync { .. }), "{error}");
-    let (operations, syncs) = (fs.operations(), fs.syncs());
-    assert!(matches!(wal.sync(), Err(WalError::Failed)));
-    assert!(matches!(wal.append(&lost), Err(WalError::Failed)));
-    assert!(matches!(wal.seal(), Err(WalError::Failed)));
-    assert_eq!(
-        (fs.operations(), fs.syncs()),
-        (operations, syncs),
-        "a file was touched"
-    );
-
-    // The next process finds the bytes in the cache, and must not take them for durable.
-    drop(wal);
-    let (_, recovered) = reopen(&fs);
-    assert_eq!(Model::from(&recovered), Model::founded());
-    fs.crash_losing_all();
-    let (_, recovered) = reopen(&fs);
-    assert_eq!(Model::from(&recovered), Model::founded());
 }
 
 #[test]
@@ -323,25 +221,5 @@ fn a_missing_segment_is_refused() {
         let told = matches!(&error, WalError::SegmentMissing { file } if *file == segment(missing));
         assert!(told, "{error}");
         assert_eq!(files(&fs), before);
-    }
-}
-
-#[test]
-fn entries_that_leave_a_gap_are_refused() {
-    let fs = MemFs::new(10);
-    for entries in [
-        vec![data(1, 3, 1)],
-        vec![data(1, 2, 1), data(1, 4, 1)],
-        vec![data(1, 0, 1)],
-    ] {
-        let fs = fs.fork();
-        let mut wal = create(&fs).unwrap();
-        let index = entries.last().unwrap().id.index;
-        let error = wal
-            .append(&batch(1, hard_state(1, 1), entries))
-            .unwrap_err();
-        let told = matches!(error, WalError::NotContiguous { index: at, .. } if at == index);
-        assert!(told, "{error}");
-        assert_eq!(reopen(&fs).1.entries.last().unwrap().id.index, LogIndex(1));
     }
 }

@@ -1,4 +1,5 @@
 //! Files of the operating system.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

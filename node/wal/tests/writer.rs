@@ -1,4 +1,5 @@
 //! The thread that owns the files.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

@@ -1,6 +1,7 @@
 //! A log of known contents on a disk in memory.
 #![allow(dead_code, reason = "each test uses its part")]
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -219,4 +220,14 @@ pub(crate) fn run(fs: &MemFs, steps: &[Step]) -> Run {
         }
     }
     run
+}
+
+/// Bytes that changed in the first segment while `change` ran.
+pub(crate) fn written(fs: &MemFs, change: impl FnOnce()) -> Range<usize> {
+    let before = fs.contents(&segment(1));
+    change();
+    let after = fs.contents(&segment(1));
+    let differs = |at: &usize| before[*at] != after[*at];
+    let first = (0..after.len()).find(differs).unwrap();
+    first..(0..after.len()).rfind(differs).unwrap() + 1
 }
