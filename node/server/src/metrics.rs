@@ -131,7 +131,8 @@ impl Metrics {
             mirrored: Mirrored::default(),
         };
         for kind in [Kind::Reward, Kind::Neutral, Kind::Penalty] {
-            metrics.verdicts.get_or_create(&KindLabel { kind });
+            // Made now, so that dashboards see a zero rather than nothing.
+            drop(metrics.verdicts.get_or_create(&KindLabel { kind }));
         }
         let started = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -146,13 +147,17 @@ impl Metrics {
         let Self {
             registry, process, ..
         } = self;
-        let build = |key, version: &str| Info::new(vec![(key, version.to_owned())]);
-        registry.register("raftery_build", "This program", build("version", VERSION));
-        registry.register(
-            "etcd_server_version",
-            "The level of etcd's API that is served",
-            build("server_version", ETCD_API_VERSION),
-        );
+        let build = Info::new(vec![("version", VERSION)]);
+        registry.register("raftery_build", "This program", build);
+        let version = Gauge::<i64>::default();
+        version.set(1);
+        registry
+            .sub_registry_with_label(("server_version".into(), ETCD_API_VERSION.into()))
+            .register(
+                "etcd_server_version",
+                "The level of etcd's API that is served",
+                version,
+            );
         // The registry adds `_total` to counters' names.
         for (name, help, counter) in [
             (
@@ -405,6 +410,7 @@ mod tests {
         });
         let text = metrics.encode();
         for line in [
+            "etcd_server_version{server_version=\"3.6.11\"} 1",
             "etcd_server_leader_changes_seen_total 1",
             "etcd_server_has_leader 1",
             "etcd_server_is_leader 0",
