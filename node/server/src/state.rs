@@ -104,6 +104,7 @@ impl State {
             }
             ConfChange::Remove { id } => {
                 self.members.remove(id);
+                self.ledger.remove_member(raftery_behaviour::MemberId(id.0));
             }
         }
         Ok(())
