@@ -4,7 +4,6 @@ use std::sync::{Arc, RwLock};
 
 use raftery_raft::{Entry, LogIndex};
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::debug;
 
 use crate::command::{CommandError, Outcome};
 use crate::driver::Input;
@@ -41,7 +40,7 @@ pub struct Apply {
 }
 
 impl Apply {
-    /// Applies what is committed until the driver is gone.
+    /// Applies what is committed until the driver is gone, and what it left.
     ///
     /// # Errors
     /// When an entry can't be understood; the process must end.
@@ -55,11 +54,9 @@ impl Apply {
             while batch.peek().is_some() {
                 let chunk = batch.by_ref().take(ENTRIES_PER_LOCK);
                 let (applied, answers) = self.apply_chunk(chunk, &mut members)?;
-                // The driver first: whoever is answered now may read at once.
-                if self.driver.send(Input::Applied(applied)).is_err() {
-                    debug!("the driver has stopped");
-                    return Ok(());
-                }
+                // The driver first: whoever is answered now may read at once. It may be gone
+                // (a leader that removed itself, say); what it left is applied all the same.
+                let _ = self.driver.send(Input::Applied(applied));
                 self.applied.send_replace(applied);
                 for (reply, answer) in answers {
                     // A waiter that gave up isn't there any more.

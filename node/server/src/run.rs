@@ -214,12 +214,14 @@ async fn supervise(
 ) -> Result<(), RunError> {
     let mut announced = running.driver.status.clone();
     let mut is_announced = false;
+    let mut is_applying = true;
     let ended = loop {
         tokio::select! {
             ended = &mut tasks.driver => break ended?,
-            applied = &mut tasks.apply => {
-                // Only an entry that can't be understood ends it before the driver.
+            applied = &mut tasks.apply, if is_applying => {
+                // An entry that can't be understood ends the process.
                 applied??;
+                is_applying = false;
             }
             () = &mut shutdown => {
                 info!("asked to stop");
@@ -237,6 +239,10 @@ async fn supervise(
             }
         }
     };
+    if is_applying {
+        // Whoever waits for what was committed is still answered.
+        tasks.apply.await??;
+    }
     for task in tasks.others {
         task.abort();
     }
