@@ -52,7 +52,12 @@ pub struct Args {
     pub identity: Option<String>,
 
     /// What to log: a level, or levels by module.
-    #[arg(long, value_name = "FILTER", env = "RAFTERY_LOG", default_value = "info")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "RAFTERY_LOG",
+        default_value = "info"
+    )]
     pub log: String,
 }
 

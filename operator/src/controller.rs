@@ -36,7 +36,10 @@ pub async fn run(
         namespaces.iter().cloned().map(Some).collect()
     };
     let controllers = scopes.into_iter().map(|namespace| {
-        let scope = Scope { client: client.clone(), namespace };
+        let scope = Scope {
+            client: client.clone(),
+            namespace,
+        };
         run_in(scope, Arc::clone(&context), stop.clone())
     });
     futures::future::join_all(controllers).await;
@@ -81,7 +84,10 @@ async fn run_in(scope: Scope, context: Arc<Context>, stop: CancellationToken) {
         .for_each(async |result| {
             if let Err(error) = result {
                 // Failed reconciliations have been told of; the rest is about watching.
-                if !matches!(error, kube::runtime::controller::Error::ReconcilerFailed(..)) {
+                if !matches!(
+                    error,
+                    kube::runtime::controller::Error::ReconcilerFailed(..)
+                ) {
                     warn!(error = chain(&error), "watching");
                 }
             }
@@ -104,7 +110,10 @@ async fn reconcile(cluster: Arc<RaftCluster>, context: Arc<Context>) -> Result<A
     context.reconcile(&cluster).instrument(span).await
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature is the controller's")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature is the controller's"
+)]
 fn on_error(cluster: Arc<RaftCluster>, error: &Error, context: Arc<Context>) -> Action {
     let class = error.class();
     let delay = context.paces.failed(&cluster, class);

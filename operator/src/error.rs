@@ -56,7 +56,9 @@ impl ErrorClass {
             Self::WaitForEdit => (Duration::from_secs(5), Duration::from_secs(300)),
             Self::Bug => (Duration::from_secs(60), Duration::from_secs(600)),
         };
-        first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(most)
+        first
+            .saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)))
+            .min(most)
     }
 }
 
@@ -141,6 +143,11 @@ mod tests {
 
     #[test]
     fn a_chain_names_every_cause_once() {
-        assert_eq!(chain(&api_error(409)).matches("reading the RaftCluster").count(), 1);
+        assert_eq!(
+            chain(&api_error(409))
+                .matches("reading the RaftCluster")
+                .count(),
+            1
+        );
     }
 }

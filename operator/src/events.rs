@@ -21,8 +21,13 @@ pub struct Events {
 impl Events {
     /// Events of this operator; `instance` names the replica.
     pub fn new(client: Client, instance: Option<String>) -> Self {
-        let reporter = Reporter { controller: "raftery-operator".to_owned(), instance };
-        Self { recorder: Recorder::new(client, reporter) }
+        let reporter = Reporter {
+            controller: "raftery-operator".to_owned(),
+            instance,
+        };
+        Self {
+            recorder: Recorder::new(client, reporter),
+        }
     }
 
     /// Tells of a step that was taken.
@@ -38,7 +43,14 @@ impl Events {
             namespace: Some(desired.namespace.clone()),
             ..ObjectReference::default()
         });
-        self.publish(cluster, EventType::Normal, step.kind(), step.to_string(), pod).await;
+        self.publish(
+            cluster,
+            EventType::Normal,
+            step.kind(),
+            step.to_string(),
+            pod,
+        )
+        .await;
     }
 
     /// Tells what got worse, and what is unwise.
@@ -58,12 +70,14 @@ impl Events {
                 let condition = next.conditions.iter().find(|known| known.type_ == type_);
                 let Some(condition) = condition else { continue };
                 let note = format!("{type_} is {status}: {}", condition.message);
-                self.publish(cluster, EventType::Warning, &condition.reason, note, None).await;
+                self.publish(cluster, EventType::Warning, &condition.reason, note, None)
+                    .await;
             }
         }
         if has_become(&previous.conditions, &next.conditions, "Ready", "True") {
             let note = "all members vote and are ready".to_owned();
-            self.publish(cluster, EventType::Normal, "Ready", note, None).await;
+            self.publish(cluster, EventType::Normal, "Ready", note, None)
+                .await;
         }
         let is_even = cluster.spec.replicas % 2 == 0;
         if is_even && previous.observed_generation != next.observed_generation {
@@ -72,7 +86,8 @@ impl Events {
                 "spec.replicas is {size}: an even size tolerates no more failures than {}",
                 size - 1
             );
-            self.publish(cluster, EventType::Warning, "EvenSize", note, None).await;
+            self.publish(cluster, EventType::Warning, "EvenSize", note, None)
+                .await;
         }
     }
 
@@ -91,7 +106,11 @@ impl Events {
             action: reason.to_owned(),
             secondary,
         };
-        if let Err(error) = self.recorder.publish(&event, &cluster.object_ref(&())).await {
+        if let Err(error) = self
+            .recorder
+            .publish(&event, &cluster.object_ref(&()))
+            .await
+        {
             warn!(%error, reason, "an event couldn't be published");
         }
     }

@@ -60,7 +60,13 @@ impl Default for Metrics {
             "Whether this replica of the operator holds the lease",
             leading.clone(),
         );
-        Self { registry, reconciliations, seconds, steps, leading }
+        Self {
+            registry,
+            reconciliations,
+            seconds,
+            steps,
+            leading,
+        }
     }
 }
 
@@ -68,13 +74,17 @@ impl Metrics {
     /// Counts a reconciliation; `failed` tells how.
     pub fn reconciled(&self, failed: Option<ErrorClass>, took: Duration) {
         let outcome = failed.map_or("ok", ErrorClass::name);
-        self.reconciliations.get_or_create(&Outcome { outcome }).inc();
+        self.reconciliations
+            .get_or_create(&Outcome { outcome })
+            .inc();
         self.seconds.observe(took.as_secs_f64());
     }
 
     /// Counts a step.
     pub fn stepped(&self, step: &Step) {
-        self.steps.get_or_create(&StepLabels { step: step.kind() }).inc();
+        self.steps
+            .get_or_create(&StepLabels { step: step.kind() })
+            .inc();
     }
 
     /// Tells whether this replica acts.

@@ -48,7 +48,10 @@ impl Paces {
 
     /// How long ago a status was written; long, if never.
     pub fn since_numbers(&self, cluster: &RaftCluster) -> Duration {
-        let wrote = self.lock().get(&key(cluster)).and_then(|pace| pace.wrote_numbers);
+        let wrote = self
+            .lock()
+            .get(&key(cluster))
+            .and_then(|pace| pace.wrote_numbers);
         wrote.map_or(NUMBERS_INTERVAL, |at| at.elapsed())
     }
 

@@ -70,7 +70,10 @@ impl Context {
         let namespace = cluster.namespace().unwrap_or_default();
         let api: Api<RaftCluster> = Api::namespaced(self.client.clone(), &namespace);
         // Live, not from the watch: plans hang on latches in the status.
-        let live = api.get_opt(&cluster.name_any()).await.map_err(Error::Read)?;
+        let live = api
+            .get_opt(&cluster.name_any())
+            .await
+            .map_err(Error::Read)?;
         let Some(live) = live.filter(|live| live.metadata.deletion_timestamp.is_none()) else {
             self.paces.forget(cluster);
             return Ok(Action::await_change());
@@ -90,14 +93,25 @@ impl Context {
             self.actor.ensure_mongodb(&desired).await?;
         }
         let members = self.actor.members(&desired, !desired.paused).await?;
-        let observed =
-            self.observer.observe(&desired, notes_of(&previous), members.as_ref()).await?;
+        let observed = self
+            .observer
+            .observe(&desired, notes_of(&previous), members.as_ref())
+            .await?;
         let now = Timestamp::now();
         let plan = plan::plan(&desired, &template_hash(&desired), &observed, now);
         debug!(%plan, "planned");
 
         let refreshed = plan::refresh(&desired, &observed, now);
-        let done = self.act(&live, &desired, &observed, &plan, members.as_ref(), refreshed).await;
+        let done = self
+            .act(
+                &live,
+                &desired,
+                &observed,
+                &plan,
+                members.as_ref(),
+                refreshed,
+            )
+            .await;
         let (notes, failed) = match done {
             Ok(notes) => (notes, None),
             // Whatever failed, what was seen is reported, without new notes.
@@ -142,19 +156,30 @@ impl Context {
             | State::Steady => {}
         }
         let voters = plan::voters(desired, observed).max(noted_voters(cluster));
-        let written = self.actor.apply(desired, observed, voters, plan.replicas).await?;
+        let written = self
+            .actor
+            .apply(desired, observed, voters, plan.replicas)
+            .await?;
         if !written.is_empty() {
             info!(objects = ?written, "applied");
         }
         self.actor.own_claims(desired, observed).await?;
-        let (Some(step), Some(members)) = (&plan.step, members) else { return Ok(notes) };
+        let (Some(step), Some(members)) = (&plan.step, members) else {
+            return Ok(notes);
+        };
         self.actor.perform(desired, observed, members, step).await?;
         info!(step = step.kind(), "{step}");
         self.metrics.stepped(step);
         self.events.stepped(cluster, desired, step).await;
-        let numbers = (0..DRAWS).map(|_| draw()).collect::<Result<Vec<u64>, ActError>>()?;
+        let numbers = (0..DRAWS)
+            .map(|_| draw())
+            .collect::<Result<Vec<u64>, ActError>>()?;
         let mut numbers = numbers.into_iter();
-        let mut next = || numbers.next().expect("no step needs more than DRAWS numbers");
+        let mut next = || {
+            numbers
+                .next()
+                .expect("no step needs more than DRAWS numbers")
+        };
         Ok(notes.after(step, Timestamp::now(), &mut next))
     }
 

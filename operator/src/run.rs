@@ -52,11 +52,16 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), RunError> {
     let pages = Pages::default();
     let listener = Pages::listen(args.http_address)
         .await
-        .map_err(|source| RunError::Listen { address: args.http_address, source })?;
+        .map_err(|source| RunError::Listen {
+            address: args.http_address,
+            source,
+        })?;
     let serving = tokio::spawn(pages.clone().serve(listener, stop.clone()));
 
     let client = Client::try_default().await.map_err(RunError::Connect)?;
-    let manager = lease(&args, client.clone()).await.map_err(RunError::Lease)?;
+    let manager = lease(&args, client.clone())
+        .await
+        .map_err(RunError::Lease)?;
     let (leading, lease_task) = manager.watch().await;
     pages.set_ready();
     info!(version = env!("CARGO_PKG_VERSION"), "waiting for the lease");
@@ -70,8 +75,10 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<(), RunError> {
 }
 
 async fn lease(args: &Args, client: Client) -> Result<LeaseManager, LeaseManagerError> {
-    let namespace =
-        args.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+    let namespace = args
+        .lease_namespace
+        .clone()
+        .unwrap_or_else(|| client.default_namespace().to_owned());
     // Random on top of the pod's name: a restarted container isn't the one that held the lease.
     let name = args.identity.as_deref().unwrap_or("raftery-operator");
     let identity = format!("{name}-{:08x}", fastrand::u32(..));
@@ -102,14 +109,20 @@ async fn lead(
         info!("holding the lease");
         pages.metrics().lead(true);
         let stop_acting = stop.child_token();
-        let namespaces: BTreeSet<String> =
-            args.watch_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
+        let namespaces: BTreeSet<String> = args
+            .watch_namespaces
+            .iter()
+            .filter(|name| !name.is_empty())
+            .cloned()
+            .collect();
         let context = Arc::new(Context::new(
             client.clone(),
             Events::new(client.clone(), args.identity),
             Arc::clone(pages.metrics()),
             args.node_image,
-            Images { mongodb: args.mongodb_image },
+            Images {
+                mongodb: args.mongodb_image,
+            },
         ));
         let mut controllers = tokio::spawn({
             let stop = stop_acting.clone();

@@ -20,7 +20,11 @@ impl Actor {
         replicas: u32,
     ) -> Result<Vec<String>, ActError> {
         let children = children(desired, &self.images, &observed.mongodb, voters, replicas);
-        let written = try_join_all(children.iter().map(|child| self.apply_child(desired, child)));
+        let written = try_join_all(
+            children
+                .iter()
+                .map(|child| self.apply_child(desired, child)),
+        );
         Ok(written.await?.into_iter().flatten().collect())
     }
 
@@ -29,11 +33,8 @@ impl Actor {
         desired: &Desired,
         child: &Child,
     ) -> Result<Option<String>, ActError> {
-        let api: Api<DynamicObject> = Api::namespaced_with(
-            self.client.clone(),
-            &desired.namespace,
-            &child.resource,
-        );
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &desired.namespace, &child.resource);
         let described = format!("{} {}", child.resource.kind, child.name);
         let failed = |what: &str| {
             let what = format!("{what} {described}");
@@ -57,15 +58,18 @@ impl Actor {
 fn covers(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (_, Value::Null) => true,
-        (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| {
-            match live.get(key) {
+        (Value::Object(live), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, wanted)| match live.get(key) {
                 Some(live) => covers(live, wanted),
                 None => is_empty(wanted),
-            }
-        }),
+            })
+        }
         (Value::Array(live), Value::Array(wanted)) => {
             live.len() == wanted.len()
-                && live.iter().zip(wanted).all(|(live, wanted)| covers(live, wanted))
+                && live
+                    .iter()
+                    .zip(wanted)
+                    .all(|(live, wanted)| covers(live, wanted))
         }
         (
             Value::Null
@@ -116,6 +120,9 @@ mod tests {
 
     #[test]
     fn empty_values_may_be_missing() {
-        assert!(covers(&json!({}), &json!({"a": {}, "b": [], "c": {"d": {}}})));
+        assert!(covers(
+            &json!({}),
+            &json!({"a": {}, "b": [], "c": {"d": {}}})
+        ));
     }
 }

@@ -30,7 +30,10 @@ impl Actor {
     ) -> Result<Option<Members>, ActError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &desired.namespace);
         let name = admin_secret_name(&desired.name);
-        let read = api.get_opt(&name).await.map_err(|source| reading(&name, source))?;
+        let read = api
+            .get_opt(&name)
+            .await
+            .map_err(|source| reading(&name, source))?;
         let secret = match read {
             Some(secret) if is_left_over(&secret, &desired.uid) => return Ok(None),
             Some(secret) => {
@@ -55,26 +58,38 @@ impl Actor {
             .as_ref()
             .and_then(|data| data.get(TOKEN_KEY))
             .and_then(|token| std::str::from_utf8(&token.0).ok())
-            .ok_or(ActError::Secret { name, key: TOKEN_KEY })?;
+            .ok_or(ActError::Secret {
+                name,
+                key: TOKEN_KEY,
+            })?;
         Ok(Some(Members::new(token.trim())?))
     }
 
     /// Makes the claim, then the Secret of a managed MongoDB, each if it is missing; ends a
     /// MongoDB that isn't managed any more, but for its data.
     pub async fn ensure_mongodb(&self, desired: &Desired) -> Result<(), ActError> {
-        let Some(claim) = mongodb_claim(desired) else { return self.end_mongodb(desired).await };
+        let Some(claim) = mongodb_claim(desired) else {
+            return self.end_mongodb(desired).await;
+        };
         let name = managed_mongodb_name(&desired.name);
         let claims: Api<PersistentVolumeClaim> =
             Api::namespaced(self.client.clone(), &desired.namespace);
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &desired.namespace);
-        let live = match claims.get_opt(&name).await.map_err(|source| reading(&name, source))? {
+        let live = match claims
+            .get_opt(&name)
+            .await
+            .map_err(|source| reading(&name, source))?
+        {
             Some(live) => live,
             None => claims
                 .create(&PostParams::default(), &claim)
                 .await
                 .map_err(|source| creating(&name, source))?,
         };
-        let secret = secrets.get_opt(&name).await.map_err(|source| reading(&name, source))?;
+        let secret = secrets
+            .get_opt(&name)
+            .await
+            .map_err(|source| reading(&name, source))?;
         if secret.is_none() {
             let uid = live.uid().unwrap_or_default();
             let secret = mongodb_secret(desired, &uid, &random_hex()?);
@@ -94,7 +109,11 @@ impl Actor {
             WhenDeleted::Delete => {}
         }
         for (ordinal, seen) in &observed.ordinals {
-            if seen.claim.as_ref().is_some_and(|claim| !claim.owned && !claim.terminating) {
+            if seen
+                .claim
+                .as_ref()
+                .is_some_and(|claim| !claim.owned && !claim.terminating)
+            {
                 let name = format!("data-{}", desired.pod_name(*ordinal));
                 self.own::<PersistentVolumeClaim>(desired, &name).await?;
             }
@@ -120,9 +139,14 @@ impl Actor {
         owner.controller = None;
         owner.block_owner_deletion = None;
         let patch = json!({"metadata": {"ownerReferences": [owner]}});
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..Default::default()
+        };
         let patched = api.patch(name, &params, &Patch::Merge(&patch)).await;
-        gone_is_fine(patched.map(|_| ()), || format!("becoming an owner of {name}"))
+        gone_is_fine(patched.map(|_| ()), || {
+            format!("becoming an owner of {name}")
+        })
     }
 
     async fn end_mongodb(&self, desired: &Desired) -> Result<(), ActError> {
@@ -132,11 +156,18 @@ impl Actor {
         }
         let name = managed_mongodb_name(&desired.name);
         let sets: Api<StatefulSet> = Api::namespaced(self.client.clone(), &desired.namespace);
-        let Some(set) = sets.get_opt(&name).await.map_err(|source| reading(&name, source))? else {
+        let Some(set) = sets
+            .get_opt(&name)
+            .await
+            .map_err(|source| reading(&name, source))?
+        else {
             return Ok(());
         };
         let ours = selector_labels(&desired.name, COMPONENT_MONGODB);
-        if !ours.iter().all(|(key, value)| set.labels().get(key) == Some(value)) {
+        if !ours
+            .iter()
+            .all(|(key, value)| set.labels().get(key) == Some(value))
+        {
             return Ok(());
         }
         // The service first: the StatefulSet tells that there is something left to end.
@@ -148,7 +179,9 @@ impl Actor {
             ..with_uid(&set.uid().unwrap_or_default())
         };
         let deleted = sets.delete(&name, &params).await;
-        gone_is_fine(deleted.map(|_| ()), || format!("deleting StatefulSet {name}"))
+        gone_is_fine(deleted.map(|_| ()), || {
+            format!("deleting StatefulSet {name}")
+        })
     }
 }
 
@@ -165,9 +198,15 @@ fn random_hex() -> Result<String, ActError> {
 }
 
 fn reading(name: &str, source: kube::Error) -> ActError {
-    ActError::Kube { what: format!("reading {name}"), source }
+    ActError::Kube {
+        what: format!("reading {name}"),
+        source,
+    }
 }
 
 fn creating(name: &str, source: kube::Error) -> ActError {
-    ActError::Kube { what: format!("creating {name}"), source }
+    ActError::Kube {
+        what: format!("creating {name}"),
+        source,
+    }
 }

@@ -87,8 +87,13 @@ impl Actor {
             | Step::Forget { .. }
             | Step::LatchFounded => Ok(()),
             Step::DeleteClaim { ordinal, uid } => self.delete_claim(desired, *ordinal, uid).await,
-            Step::DeletePod { ordinal, uid, grace_seconds } => {
-                self.delete_pod(desired, *ordinal, uid, *grace_seconds).await
+            Step::DeletePod {
+                ordinal,
+                uid,
+                grace_seconds,
+            } => {
+                self.delete_pod(desired, *ordinal, uid, *grace_seconds)
+                    .await
             }
             Step::Assign { ordinal, .. } => {
                 let pod = desired.pod_name(*ordinal);
@@ -115,7 +120,12 @@ impl Actor {
         let pod = desired.pod_name(ordinal);
         let leader = node(observed, ordinal, &pod)?;
         match step {
-            Step::AddLearner { id, ordinal, incarnation, config_index } => {
+            Step::AddLearner {
+                id,
+                ordinal,
+                incarnation,
+                config_index,
+            } => {
                 let request = admin::AddLearnerRequest {
                     id: id.0,
                     incarnation: incarnation.0,
@@ -126,23 +136,37 @@ impl Actor {
                 };
                 members.add_learner(&leader, request).await?;
             }
-            Step::Promote { id, config_index, .. } => {
-                let request =
-                    admin::PromoteRequest { id: id.0, expected_config_index: *config_index };
+            Step::Promote {
+                id, config_index, ..
+            } => {
+                let request = admin::PromoteRequest {
+                    id: id.0,
+                    expected_config_index: *config_index,
+                };
                 members.promote(&leader, request).await?;
             }
-            Step::Remove { id, config_index, .. } => {
-                let request =
-                    admin::RemoveRequest { id: id.0, expected_config_index: *config_index };
+            Step::Remove {
+                id, config_index, ..
+            } => {
+                let request = admin::RemoveRequest {
+                    id: id.0,
+                    expected_config_index: *config_index,
+                };
                 members.remove(&leader, request).await?;
             }
             Step::Transfer { id, .. } => {
-                members.transfer(&leader, admin::TransferRequest { to: id.0 }).await?;
+                members
+                    .transfer(&leader, admin::TransferRequest { to: id.0 })
+                    .await?;
             }
             Step::Open => members.open(&leader).await?,
             Step::Configure { window_ms } => {
-                let config = admin::ClusterConfig { window_ms: *window_ms };
-                let request = admin::ConfigureRequest { cluster_config: Some(config) };
+                let config = admin::ClusterConfig {
+                    window_ms: *window_ms,
+                };
+                let request = admin::ConfigureRequest {
+                    cluster_config: Some(config),
+                };
                 members.configure(&leader, request).await?;
             }
             Step::NoteFounding { .. }
@@ -170,7 +194,9 @@ impl Actor {
             Api::namespaced(self.client.clone(), &desired.namespace);
         let name = format!("data-{}", desired.pod_name(ordinal));
         let deleted = api.delete(&name, &with_uid(uid)).await;
-        gone_is_fine(deleted.map(|_| ()), || format!("deleting volume claim {name}"))
+        gone_is_fine(deleted.map(|_| ()), || {
+            format!("deleting volume claim {name}")
+        })
     }
 
     async fn delete_pod(
@@ -182,7 +208,10 @@ impl Actor {
     ) -> Result<(), ActError> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &desired.namespace);
         let name = desired.pod_name(ordinal);
-        let params = DeleteParams { grace_period_seconds: grace_seconds, ..with_uid(uid) };
+        let params = DeleteParams {
+            grace_period_seconds: grace_seconds,
+            ..with_uid(uid)
+        };
         let deleted = api.delete(&name, &params).await;
         gone_is_fine(deleted.map(|_| ()), || format!("deleting pod {name}"))
     }
@@ -200,7 +229,10 @@ pub fn draw() -> Result<u64, ActError> {
 
 fn with_uid(uid: &str) -> DeleteParams {
     DeleteParams {
-        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        preconditions: Some(Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        }),
         ..DeleteParams::default()
     }
 }
@@ -213,7 +245,10 @@ fn gone_is_fine(
     match result {
         Ok(()) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
-        Err(source) => Err(ActError::Kube { what: what(), source }),
+        Err(source) => Err(ActError::Kube {
+            what: what(),
+            source,
+        }),
     }
 }
 
@@ -223,7 +258,9 @@ fn node<'a>(observed: &'a Observed, ordinal: u32, pod: &'a str) -> Result<Node<'
         .get(&ordinal)
         .and_then(|seen| seen.pod.as_ref())
         .and_then(|pod| pod.ip.as_deref())
-        .ok_or_else(|| ActError::Gone { what: format!("the address of {pod}") })?;
+        .ok_or_else(|| ActError::Gone {
+            what: format!("the address of {pod}"),
+        })?;
     Ok(Node { pod, ip })
 }
 
@@ -234,12 +271,23 @@ fn leader(observed: &Observed) -> Result<(u32, &Identity), ActError> {
         .filter_map(|(ordinal, seen)| Some((*ordinal, seen.node.as_ref()?.identity.as_ref()?)))
         .filter(|(_, identity)| identity.role == Role::Leader)
         .max_by_key(|(_, identity)| identity.term)
-        .ok_or_else(|| ActError::Gone { what: "the leader".to_owned() })
+        .ok_or_else(|| ActError::Gone {
+            what: "the leader".to_owned(),
+        })
 }
 
 fn assign_request(step: &Step) -> Result<admin::AssignRequest, ActError> {
-    let Step::Assign { incarnation, cluster_id, lineage, id, .. } = step else {
-        return Err(ActError::Gone { what: "the identity to assign".to_owned() });
+    let Step::Assign {
+        incarnation,
+        cluster_id,
+        lineage,
+        id,
+        ..
+    } = step
+    else {
+        return Err(ActError::Gone {
+            what: "the identity to assign".to_owned(),
+        });
     };
     Ok(admin::AssignRequest {
         incarnation: incarnation.0,

@@ -1,4 +1,8 @@
 //! `RaftCluster`, as users write it.
+#![expect(
+    unreachable_pub,
+    reason = "KubeSchema repeats the types inside a function"
+)]
 
 use std::collections::BTreeMap;
 
@@ -295,19 +299,28 @@ pub struct PodSpec {
 
 impl Default for StorageSpec {
     fn default() -> Self {
-        Self { size: default_size(), storage_class_name: None, when_deleted: WhenDeleted::Retain }
+        Self {
+            size: default_size(),
+            storage_class_name: None,
+            when_deleted: WhenDeleted::Retain,
+        }
     }
 }
 
 impl Default for RaftSpec {
     fn default() -> Self {
-        Self { heartbeat_interval: default_heartbeat(), election_timeout: default_election() }
+        Self {
+            heartbeat_interval: default_heartbeat(),
+            election_timeout: default_election(),
+        }
     }
 }
 
 impl Default for BehaviourSpec {
     fn default() -> Self {
-        Self { window: default_window() }
+        Self {
+            window: default_window(),
+        }
     }
 }
 
@@ -322,7 +335,10 @@ impl Default for HealingSpec {
 
 impl Default for MongodbStorage {
     fn default() -> Self {
-        Self { size: default_size(), storage_class_name: None }
+        Self {
+            size: default_size(),
+            storage_class_name: None,
+        }
     }
 }
 

@@ -15,7 +15,10 @@ const QUANTITY_PATTERN: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGT
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = RaftCluster::crd();
     for version in &mut crd.spec.versions {
-        let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
+        let schema = version
+            .schema
+            .as_mut()
+            .and_then(|s| s.open_api_v3_schema.as_mut());
         if let Some(schema) = schema {
             constrain_quantities(schema);
         }
@@ -26,7 +29,9 @@ pub fn crd() -> CustomResourceDefinition {
 /// The CRD as YAML, under a line that says where it comes from.
 pub fn crd_yaml() -> Result<String, serde_yaml::Error> {
     let yaml = serde_yaml::to_string(&crd())?;
-    Ok(format!("# Printed from the Rust types by `make crds`; edits are overwritten.\n{yaml}"))
+    Ok(format!(
+        "# Printed from the Rust types by `make crds`; edits are overwritten.\n{yaml}"
+    ))
 }
 
 fn constrain_quantities(schema: &mut JSONSchemaProps) {
@@ -76,19 +81,32 @@ mod tests {
         let spec = spec_schema().properties.expect("has properties");
         assert_eq!(spec["replicas"].default.as_ref().expect("default").0, 3);
         let raft = spec["raft"].properties.as_ref().expect("properties");
-        assert_eq!(raft["electionTimeout"].default.as_ref().expect("default").0, "1s");
-        assert!(spec["raft"].default.is_some(), "without it the inner defaults don't apply");
+        assert_eq!(
+            raft["electionTimeout"].default.as_ref().expect("default").0,
+            "1s"
+        );
+        assert!(
+            spec["raft"].default.is_some(),
+            "without it the inner defaults don't apply"
+        );
     }
 
     #[test]
     fn quantities_have_a_pattern() {
         let yaml = crd_yaml().expect("prints");
-        assert_eq!(yaml.matches("[numkMGTPE]").count(), 2, "requests and limits");
+        assert_eq!(
+            yaml.matches("[numkMGTPE]").count(),
+            2,
+            "requests and limits"
+        );
     }
 
     #[test]
     fn integers_have_formats_that_kubernetes_knows() {
         let yaml = crd_yaml().expect("prints");
-        assert!(!yaml.contains("format: uint"), "Kubernetes warns of unknown formats");
+        assert!(
+            !yaml.contains("format: uint"),
+            "Kubernetes warns of unknown formats"
+        );
     }
 }

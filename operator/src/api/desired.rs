@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{
-    DurationText, ParseDurationError, PodSpec, RaftCluster, StorageSpec,
-};
+use super::{DurationText, ParseDurationError, PodSpec, RaftCluster, StorageSpec};
 
 /// What a RaftCluster asks for, checked, with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +111,10 @@ impl Desired {
         let metadata = &cluster.metadata;
         let missing = |field| InvalidSpec::Metadata { field };
         let spec = &cluster.spec;
-        let latched = cluster.status.as_ref().and_then(|status| status.image.clone());
+        let latched = cluster
+            .status
+            .as_ref()
+            .and_then(|status| status.image.clone());
         let heartbeat_interval =
             duration("spec.raft.heartbeatInterval", &spec.raft.heartbeat_interval)?;
         let election_timeout = duration("spec.raft.electionTimeout", &spec.raft.election_timeout)?;
@@ -129,7 +130,11 @@ impl Desired {
             uid: metadata.uid.clone().ok_or(missing("uid"))?,
             generation: metadata.generation.unwrap_or_default(),
             replicas: in_range("spec.replicas", spec.replicas, 1, 9)?,
-            image: spec.image.clone().or(latched).unwrap_or_else(|| default_image.to_owned()),
+            image: spec
+                .image
+                .clone()
+                .or(latched)
+                .unwrap_or_else(|| default_image.to_owned()),
             paused: spec.paused,
             storage: spec.storage.clone(),
             heartbeat_interval,
@@ -164,7 +169,9 @@ impl Desired {
 }
 
 fn mongodb(spec: &super::RaftClusterSpec) -> Result<Option<Mongodb>, InvalidSpec> {
-    let Some(mongodb) = &spec.ledger.mongodb else { return Ok(None) };
+    let Some(mongodb) = &spec.ledger.mongodb else {
+        return Ok(None);
+    };
     match (&mongodb.managed, &mongodb.uri_secret_ref) {
         (Some(managed), None) => Ok(Some(Mongodb::Managed {
             size: managed.storage.size.clone(),
@@ -179,14 +186,20 @@ fn mongodb(spec: &super::RaftClusterSpec) -> Result<Option<Mongodb>, InvalidSpec
 }
 
 fn duration(field: &'static str, text: &DurationText) -> Result<Duration, InvalidSpec> {
-    text.parse().map_err(|source| InvalidSpec::Duration { field, source })
+    text.parse()
+        .map_err(|source| InvalidSpec::Duration { field, source })
 }
 
 fn in_range(field: &'static str, value: i32, min: i32, max: i32) -> Result<u32, InvalidSpec> {
     u32::try_from(value)
         .ok()
         .filter(|_| (min..=max).contains(&value))
-        .ok_or(InvalidSpec::Range { field, value, min, max })
+        .ok_or(InvalidSpec::Range {
+            field,
+            value,
+            min,
+            max,
+        })
 }
 
 #[cfg(test)]
@@ -216,11 +229,23 @@ mod tests {
     #[test]
     fn the_latched_image_outlives_a_new_default() {
         let mut cluster = cluster(spec());
-        cluster.status =
-            Some(crate::api::RaftClusterStatus { image: Some("node:1".into()), ..Default::default() });
-        assert_eq!(Desired::from_cluster(&cluster, "node:2").expect("valid").image, "node:1");
+        cluster.status = Some(crate::api::RaftClusterStatus {
+            image: Some("node:1".into()),
+            ..Default::default()
+        });
+        assert_eq!(
+            Desired::from_cluster(&cluster, "node:2")
+                .expect("valid")
+                .image,
+            "node:1"
+        );
         cluster.spec.image = Some("node:3".into());
-        assert_eq!(Desired::from_cluster(&cluster, "node:2").expect("valid").image, "node:3");
+        assert_eq!(
+            Desired::from_cluster(&cluster, "node:2")
+                .expect("valid")
+                .image,
+            "node:3"
+        );
     }
 
     #[test]
@@ -232,7 +257,10 @@ mod tests {
         let mut both = spec();
         both.ledger.mongodb = Some(MongodbSpec {
             managed: Some(ManagedMongodb::default()),
-            uri_secret_ref: Some(SecretKeyRef { name: "s".into(), key: "uri".into() }),
+            uri_secret_ref: Some(SecretKeyRef {
+                name: "s".into(),
+                key: "uri".into(),
+            }),
         });
         for (spec, message) in [
             (short, "spec.raft.electionTimeout"),

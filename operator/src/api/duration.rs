@@ -23,7 +23,9 @@ pub struct ParseDurationError {
 impl DurationText {
     /// The duration that the text stands for.
     pub fn parse(&self) -> Result<Duration, ParseDurationError> {
-        parse(&self.0).ok_or_else(|| ParseDurationError { text: self.0.clone() })
+        parse(&self.0).ok_or_else(|| ParseDurationError {
+            text: self.0.clone(),
+        })
     }
 }
 
@@ -46,7 +48,9 @@ fn parse(text: &str) -> Option<Duration> {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let number: u64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let unit_len = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit_len = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let unit = match &rest[..unit_len] {
             "ms" => Duration::from_millis(number),
             "s" => Duration::from_secs(number),
@@ -85,8 +89,12 @@ mod tests {
 
     #[test]
     fn durations_add_up_their_parts() {
-        for (text, millis) in [("100ms", 100), ("1s", 1000), ("1m30s", 90_000), ("2h1ms", 7_200_001)]
-        {
+        for (text, millis) in [
+            ("100ms", 100),
+            ("1s", 1000),
+            ("1m30s", 90_000),
+            ("2h1ms", 7_200_001),
+        ] {
             let parsed = DurationText::from(text).parse().expect("valid");
             assert_eq!(parsed, Duration::from_millis(millis), "{text}");
         }
@@ -94,7 +102,16 @@ mod tests {
 
     #[test]
     fn what_the_pattern_refuses_is_refused_here_too() {
-        for text in ["", "1", "s", "1d", "1.5s", "-1s", "1 s", "99999999999999999999h"] {
+        for text in [
+            "",
+            "1",
+            "s",
+            "1d",
+            "1.5s",
+            "-1s",
+            "1 s",
+            "99999999999999999999h",
+        ] {
             assert!(DurationText::from(text).parse().is_err(), "{text:?}");
         }
     }

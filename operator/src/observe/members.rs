@@ -66,7 +66,9 @@ pub struct Node<'a> {
 impl Members {
     /// A client that shows `token`.
     pub fn new(token: &str) -> Result<Self, MemberError> {
-        let bearer = format!("Bearer {token}").parse().map_err(|_| MemberError::Token)?;
+        let bearer = format!("Bearer {token}")
+            .parse()
+            .map_err(|_| MemberError::Token)?;
         Ok(Self { bearer })
     }
 
@@ -79,7 +81,9 @@ impl Members {
         };
         let answer = tokio::time::timeout(STATUS_TIMEOUT, asked).await.ok()??;
         // Addresses are used again: what answers must be the node of this pod.
-        (answer.name == node.pod).then(|| NodeReport::from_wire(answer)).flatten()
+        (answer.name == node.pod)
+            .then(|| NodeReport::from_wire(answer))
+            .flatten()
     }
 
     /// Gives a blank node its identity.
@@ -90,7 +94,9 @@ impl Members {
     ) -> Result<(), MemberError> {
         let mut client = self.connect(node).await?;
         let answer = client.assign(self.request(request, CHANGE_TIMEOUT)).await;
-        answer.map(|_| ()).map_err(|status| refused(node, "Assign", &status))
+        answer
+            .map(|_| ())
+            .map_err(|status| refused(node, "Assign", &status))
     }
 
     /// Adds a learner; asked of the leader.
@@ -100,8 +106,12 @@ impl Members {
         request: admin::AddLearnerRequest,
     ) -> Result<(), MemberError> {
         let mut client = self.connect(leader).await?;
-        let answer = client.add_learner(self.request(request, CHANGE_TIMEOUT)).await;
-        answer.map(|_| ()).map_err(|status| refused(leader, "AddLearner", &status))
+        let answer = client
+            .add_learner(self.request(request, CHANGE_TIMEOUT))
+            .await;
+        answer
+            .map(|_| ())
+            .map_err(|status| refused(leader, "AddLearner", &status))
     }
 
     /// Lets a learner vote; asked of the leader.
@@ -112,7 +122,9 @@ impl Members {
     ) -> Result<(), MemberError> {
         let mut client = self.connect(leader).await?;
         let answer = client.promote(self.request(request, CHANGE_TIMEOUT)).await;
-        answer.map(|_| ()).map_err(|status| refused(leader, "Promote", &status))
+        answer
+            .map(|_| ())
+            .map_err(|status| refused(leader, "Promote", &status))
     }
 
     /// Removes a member; asked of the leader.
@@ -123,7 +135,9 @@ impl Members {
     ) -> Result<(), MemberError> {
         let mut client = self.connect(leader).await?;
         let answer = client.remove(self.request(request, CHANGE_TIMEOUT)).await;
-        answer.map(|_| ()).map_err(|status| refused(leader, "Remove", &status))
+        answer
+            .map(|_| ())
+            .map_err(|status| refused(leader, "Remove", &status))
     }
 
     /// Hands leadership over; asked of the leader.
@@ -134,14 +148,20 @@ impl Members {
     ) -> Result<(), MemberError> {
         let mut client = self.connect(leader).await?;
         let answer = client.transfer(self.request(request, CHANGE_TIMEOUT)).await;
-        answer.map(|_| ()).map_err(|status| refused(leader, "Transfer", &status))
+        answer
+            .map(|_| ())
+            .map_err(|status| refused(leader, "Transfer", &status))
     }
 
     /// Opens the cluster to clients; asked of the leader.
     pub async fn open(&self, leader: &Node<'_>) -> Result<(), MemberError> {
         let mut client = self.connect(leader).await?;
-        let answer = client.open(self.request(admin::OpenRequest {}, CHANGE_TIMEOUT)).await;
-        answer.map(|_| ()).map_err(|status| refused(leader, "Open", &status))
+        let answer = client
+            .open(self.request(admin::OpenRequest {}, CHANGE_TIMEOUT))
+            .await;
+        answer
+            .map(|_| ())
+            .map_err(|status| refused(leader, "Open", &status))
     }
 
     /// Changes what members share; asked of the leader.
@@ -151,12 +171,19 @@ impl Members {
         request: admin::ConfigureRequest,
     ) -> Result<(), MemberError> {
         let mut client = self.connect(leader).await?;
-        let answer = client.configure(self.request(request, CHANGE_TIMEOUT)).await;
-        answer.map(|_| ()).map_err(|status| refused(leader, "Configure", &status))
+        let answer = client
+            .configure(self.request(request, CHANGE_TIMEOUT))
+            .await;
+        answer
+            .map(|_| ())
+            .map_err(|status| refused(leader, "Configure", &status))
     }
 
     async fn connect(&self, node: &Node<'_>) -> Result<AdminClient<Channel>, MemberError> {
-        let failed = |source| MemberError::Connect { pod: node.pod.to_owned(), source };
+        let failed = |source| MemberError::Connect {
+            pod: node.pod.to_owned(),
+            source,
+        };
         let channel = Endpoint::from_shared(admin_url(node.ip))
             .map_err(|source| failed(Some(source)))?
             .connect_timeout(CONNECT_TIMEOUT)
@@ -168,7 +195,9 @@ impl Members {
 
     fn request<T>(&self, message: T, timeout: Duration) -> Request<T> {
         let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", self.bearer.clone());
+        request
+            .metadata_mut()
+            .insert("authorization", self.bearer.clone());
         request.set_timeout(timeout);
         request
     }

@@ -63,7 +63,12 @@ impl Observer {
             self.ordinals(desired, members),
             self.mongodb(desired)
         )?;
-        Ok(Observed { notes, statefulset, ordinals, mongodb })
+        Ok(Observed {
+            notes,
+            statefulset,
+            ordinals,
+            mongodb,
+        })
     }
 
     async fn statefulset(
@@ -71,7 +76,10 @@ impl Observer {
         desired: &Desired,
     ) -> Result<Option<StatefulSetSeen>, ObserveError> {
         let api: Api<StatefulSet> = Api::namespaced(self.client.clone(), &desired.namespace);
-        let set = api.get_opt(&desired.name).await.map_err(failed("the StatefulSet"))?;
+        let set = api
+            .get_opt(&desired.name)
+            .await
+            .map_err(failed("the StatefulSet"))?;
         Ok(set.as_ref().map(statefulset_seen))
     }
 
@@ -81,18 +89,25 @@ impl Observer {
         members: Option<&Members>,
     ) -> Result<BTreeMap<u32, OrdinalSeen>, ObserveError> {
         let namespace = &desired.namespace;
-        let selected =
-            ListParams::default().labels(&selector_text(&desired.name, COMPONENT_NODE));
+        let selected = ListParams::default().labels(&selector_text(&desired.name, COMPONENT_NODE));
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
         let (pods, claims) = futures::try_join!(
             async { pods.list(&selected).await.map_err(failed("the pods")) },
-            async { claims.list(&selected).await.map_err(failed("the volume claims")) },
+            async {
+                claims
+                    .list(&selected)
+                    .await
+                    .map_err(failed("the volume claims"))
+            },
         )?;
         let mut ordinals: BTreeMap<u32, OrdinalSeen> = BTreeMap::new();
         for claim in &claims.items {
             let name = claim.name_any();
-            if let Some(ordinal) = name.strip_prefix("data-").and_then(|n| desired.ordinal_of(n)) {
+            if let Some(ordinal) = name
+                .strip_prefix("data-")
+                .and_then(|n| desired.ordinal_of(n))
+            {
                 ordinals.entry(ordinal).or_default().claim = Some(claim_seen(claim, &desired.uid));
             }
         }
@@ -127,7 +142,10 @@ impl Observer {
             Some(_) if report.is_some() && !seen.terminating => Host::Ready,
             Some(machine) => {
                 let api: Api<KubeNode> = Api::all(self.client.clone());
-                let node = api.get_opt(machine).await.map_err(failed("a pod's machine"))?;
+                let node = api
+                    .get_opt(machine)
+                    .await
+                    .map_err(failed("a pod's machine"))?;
                 host_seen(node.as_ref())
             }
         };
@@ -137,20 +155,27 @@ impl Observer {
     async fn mongodb(&self, desired: &Desired) -> Result<MongodbSeen, ObserveError> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &desired.namespace);
         let has_uri = async |name: &str, key: &str| {
-            let secret = secrets.get_opt(name).await.map_err(failed("the MongoDB's Secret"))?;
+            let secret = secrets
+                .get_opt(name)
+                .await
+                .map_err(failed("the MongoDB's Secret"))?;
             let data = secret.and_then(|secret| secret.data);
             Ok(data.is_some_and(|data| data.contains_key(key)))
         };
         match &desired.mongodb {
             None => Ok(MongodbSeen::default()),
-            Some(Mongodb::External { secret, key }) => {
-                Ok(MongodbSeen { has_uri: has_uri(secret, key).await?, ..MongodbSeen::default() })
-            }
+            Some(Mongodb::External { secret, key }) => Ok(MongodbSeen {
+                has_uri: has_uri(secret, key).await?,
+                ..MongodbSeen::default()
+            }),
             Some(Mongodb::Managed { .. }) => {
                 let name = managed_mongodb_name(&desired.name);
                 let claims: Api<PersistentVolumeClaim> =
                     Api::namespaced(self.client.clone(), &desired.namespace);
-                let claim = claims.get_opt(&name).await.map_err(failed("the MongoDB's claim"))?;
+                let claim = claims
+                    .get_opt(&name)
+                    .await
+                    .map_err(failed("the MongoDB's claim"))?;
                 let claim = claim.as_ref().map(|claim| claim_seen(claim, &desired.uid));
                 Ok(MongodbSeen {
                     has_uri: has_uri(&name, URI_KEY).await?,
@@ -168,7 +193,10 @@ fn failed(what: &'static str) -> impl Fn(kube::Error) -> ObserveError {
 
 fn statefulset_seen(set: &StatefulSet) -> StatefulSetSeen {
     let is_settled = set.metadata.generation.is_some()
-        && set.status.as_ref().and_then(|status| status.observed_generation)
+        && set
+            .status
+            .as_ref()
+            .and_then(|status| status.observed_generation)
             == set.metadata.generation;
     let hash = set
         .spec
@@ -179,7 +207,11 @@ fn statefulset_seen(set: &StatefulSet) -> StatefulSetSeen {
         .and_then(|annotations| annotations.get(TEMPLATE_HASH))
         .cloned();
     StatefulSetSeen {
-        replicas: set.spec.replicas.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+        replicas: set
+            .spec
+            .replicas
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or(1),
         settled_hash: hash.filter(|_| is_settled),
     }
 }
@@ -188,7 +220,10 @@ fn claim_seen(claim: &PersistentVolumeClaim, cluster_uid: &str) -> ClaimSeen {
     ClaimSeen {
         uid: claim.uid().unwrap_or_default(),
         terminating: claim.metadata.deletion_timestamp.is_some(),
-        owned: claim.owner_references().iter().any(|owner| owner.uid == cluster_uid),
+        owned: claim
+            .owner_references()
+            .iter()
+            .any(|owner| owner.uid == cluster_uid),
     }
 }
 
@@ -199,10 +234,18 @@ fn pod_seen(pod: &Pod) -> PodSeen {
         .is_some_and(|phase| phase == "Failed" || phase == "Succeeded");
     let container = status
         .and_then(|status| status.container_statuses.as_ref())
-        .and_then(|containers| containers.iter().find(|container| container.name == CONTAINER));
+        .and_then(|containers| {
+            containers
+                .iter()
+                .find(|container| container.name == CONTAINER)
+        });
     let is_ready = status
         .and_then(|status| status.conditions.as_ref())
-        .and_then(|conditions| conditions.iter().find(|condition| condition.type_ == "Ready"))
+        .and_then(|conditions| {
+            conditions
+                .iter()
+                .find(|condition| condition.type_ == "Ready")
+        })
         .is_some_and(|condition| condition.status == "True");
     PodSeen {
         uid: pod.uid().unwrap_or_default(),
@@ -219,8 +262,10 @@ fn pod_seen(pod: &Pod) -> PodSeen {
 }
 
 fn ended_as_removed(container: &ContainerStatus) -> bool {
-    let is_running =
-        container.state.as_ref().is_some_and(|state| state.running.is_some());
+    let is_running = container
+        .state
+        .as_ref()
+        .is_some_and(|state| state.running.is_some());
     !is_running
         && [&container.state, &container.last_state]
             .into_iter()
@@ -230,7 +275,9 @@ fn ended_as_removed(container: &ContainerStatus) -> bool {
 }
 
 fn host_seen(node: Option<&KubeNode>) -> Host {
-    let Some(node) = node else { return Host::Deleted };
+    let Some(node) = node else {
+        return Host::Deleted;
+    };
     let is_out_of_service = node
         .spec
         .as_ref()
@@ -244,9 +291,15 @@ fn host_seen(node: Option<&KubeNode>) -> Host {
         .as_ref()
         .and_then(|status| status.conditions.as_ref())
         .is_some_and(|conditions| {
-            conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+            conditions
+                .iter()
+                .any(|c| c.type_ == "Ready" && c.status == "True")
         });
-    if is_ready { Host::Ready } else { Host::NotReady }
+    if is_ready {
+        Host::Ready
+    } else {
+        Host::NotReady
+    }
 }
 
 #[cfg(test)]
@@ -292,7 +345,10 @@ mod tests {
 
     #[test]
     fn a_failed_pod_has_no_address_to_ask() {
-        assert_eq!(pod(json!({"phase": "Failed", "podIP": "10.0.0.1"})).ip, None);
+        assert_eq!(
+            pod(json!({"phase": "Failed", "podIP": "10.0.0.1"})).ip,
+            None
+        );
         let running = pod(json!({"phase": "Running", "podIP": "10.0.0.1"}));
         assert_eq!(running.ip.as_deref(), Some("10.0.0.1"));
     }

@@ -10,7 +10,10 @@ impl NodeReport {
     pub(crate) fn from_wire(answer: admin::StatusResponse) -> Option<Self> {
         let incarnation = Incarnation::from_wire(answer.incarnation)?;
         if answer.blank {
-            return Some(Self { incarnation, identity: None });
+            return Some(Self {
+                incarnation,
+                identity: None,
+            });
         }
         let role = match answer.role() {
             admin::Role::Leader => Role::Leader,
@@ -29,12 +32,22 @@ impl NodeReport {
             term: answer.term,
             config_index: answer.config_index,
             last_index: answer.last_index,
-            members: answer.members.into_iter().map(Member::from_wire).collect::<Option<_>>()?,
+            members: answer
+                .members
+                .into_iter()
+                .map(Member::from_wire)
+                .collect::<Option<_>>()?,
             removed: answer.removed_ids.into_iter().map(MemberId).collect(),
             window_ms: answer.cluster_config.unwrap_or_default().window_ms,
-            ledger: Ledger { mongodb: ledger.mongodb, error: ledger.error },
+            ledger: Ledger {
+                mongodb: ledger.mongodb,
+                error: ledger.error,
+            },
         };
-        Some(Self { incarnation, identity: Some(identity) })
+        Some(Self {
+            incarnation,
+            identity: Some(identity),
+        })
     }
 }
 
@@ -63,15 +76,31 @@ mod tests {
 
     #[test]
     fn a_blank_node_is_its_incarnation_only() {
-        let answer = admin::StatusResponse { incarnation: 7, blank: true, ..Default::default() };
+        let answer = admin::StatusResponse {
+            incarnation: 7,
+            blank: true,
+            ..Default::default()
+        };
         let report = NodeReport::from_wire(answer).expect("makes sense");
-        assert_eq!(report, NodeReport { incarnation: Incarnation(7), identity: None });
+        assert_eq!(
+            report,
+            NodeReport {
+                incarnation: Incarnation(7),
+                identity: None
+            }
+        );
     }
 
     #[test]
     fn an_answer_without_identity_that_isnt_blank_counts_as_none() {
-        let answer = admin::StatusResponse { incarnation: 7, ..Default::default() };
+        let answer = admin::StatusResponse {
+            incarnation: 7,
+            ..Default::default()
+        };
         assert_eq!(NodeReport::from_wire(answer), None);
-        assert_eq!(NodeReport::from_wire(admin::StatusResponse::default()), None);
+        assert_eq!(
+            NodeReport::from_wire(admin::StatusResponse::default()),
+            None
+        );
     }
 }

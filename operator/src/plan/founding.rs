@@ -11,7 +11,11 @@ use crate::observe::{Identity, OrdinalSeen};
 pub(super) fn plan(view: &View<'_>) -> Option<Plan> {
     let notes = &view.observed.notes;
     let mut identities = view.identities().peekable();
-    if identities.peek().is_none() && notes.members.iter().all(|n| n.phase != MemberPhase::Abandoned)
+    if identities.peek().is_none()
+        && notes
+            .members
+            .iter()
+            .all(|n| n.phase != MemberPhase::Abandoned)
     {
         return Some(found(view));
     }
@@ -26,14 +30,26 @@ pub(super) fn plan(view: &View<'_>) -> Option<Plan> {
             }
         };
     }
-    if notes.members.iter().any(|note| note.phase == MemberPhase::Abandoned) {
+    if notes
+        .members
+        .iter()
+        .any(|note| note.phase == MemberPhase::Abandoned)
+    {
         return Some(wipe(view));
     }
     if view.leader.is_some() {
-        return None;
+        // One lost disk is healed as ever. With two, each would wait for the other.
+        let lost = |placed: &&Placed<'_>| view.presence(placed) == Presence::OtherDisk;
+        let voters = view.voters();
+        let is_hopeless = voters.iter().filter(lost).count() > 1;
+        return is_hopeless.then(|| abandon(view)).flatten();
     }
     Some(abandon(view).unwrap_or_else(|| {
-        Plan::hold(view, State::Founding, "waiting for a leader of the new cluster")
+        Plan::hold(
+            view,
+            State::Founding,
+            "waiting for a leader of the new cluster",
+        )
     }))
 }
 
@@ -76,7 +92,9 @@ fn found(view: &View<'_>) -> Plan {
     let notes = &view.observed.notes;
     let founder = notes.members.iter().find(|note| note.ordinal == 0);
     if let (Some(cluster_id), Some(founder)) = (notes.cluster_id, founder)
-        && view.node(0).is_some_and(|node| node.incarnation == founder.incarnation)
+        && view
+            .node(0)
+            .is_some_and(|node| node.incarnation == founder.incarnation)
     {
         return Plan::step(
             view,
@@ -110,15 +128,28 @@ fn wait_for_all(view: &View<'_>) -> Option<Plan> {
     let renewed = ordinals(view).find_map(|ordinal| in_flight::renew_idle_pod(view, ordinal));
     Some(renewed.unwrap_or_else(|| {
         let name = view.desired.pod_name(silent);
-        Plan::hold(view, State::Founding, format!("waiting for {name} to answer"))
+        Plan::hold(
+            view,
+            State::Founding,
+            format!("waiting for {name} to answer"),
+        )
     }))
 }
 
 /// Ordinals that exist or shall.
 fn ordinals(view: &View<'_>) -> impl Iterator<Item = u32> + use<> {
     let wanted = view.desired.replicas;
-    let asked = view.observed.statefulset.as_ref().map_or(0, |set| set.replicas);
-    let present = view.observed.ordinals.keys().next_back().map_or(0, |last| last + 1);
+    let asked = view
+        .observed
+        .statefulset
+        .as_ref()
+        .map_or(0, |set| set.replicas);
+    let present = view
+        .observed
+        .ordinals
+        .keys()
+        .next_back()
+        .map_or(0, |last| last + 1);
     0..wanted.max(asked).max(present)
 }
 
@@ -128,7 +159,9 @@ fn abandon(view: &View<'_>) -> Option<Plan> {
     if let Some(wait) = wait_for_all(view) {
         return Some(wait);
     }
-    let (_, newest) = view.identities().max_by_key(|(_, identity)| identity.config_index)?;
+    let (_, newest) = view
+        .identities()
+        .max_by_key(|(_, identity)| identity.config_index)?;
     if !lost_a_disk(view, newest) {
         return None;
     }
@@ -145,22 +178,36 @@ fn abandon(view: &View<'_>) -> Option<Plan> {
             })
         })
         .collect();
-    Some(Plan::step(view, Step::AbandonFounding { cluster_id: newest.cluster_id, members }))
+    Some(Plan::step(
+        view,
+        Step::AbandonFounding {
+            cluster_id: newest.cluster_id,
+            members,
+        },
+    ))
 }
 
 fn lost_a_disk(view: &View<'_>, identity: &Identity) -> bool {
     identity.members.iter().any(|member| {
-        view.desired.ordinal_of(&member.name).is_some_and(|ordinal| {
-            view.presence(&Placed { ordinal, member }) == Presence::OtherDisk
-        })
+        view.desired
+            .ordinal_of(&member.name)
+            .is_some_and(|ordinal| {
+                view.presence(&Placed { ordinal, member }) == Presence::OtherDisk
+            })
     })
 }
 
 /// Wipes the disks of an abandoned founding, then begins anew.
 fn wipe(view: &View<'_>) -> Plan {
     let notes = &view.observed.notes;
-    for note in notes.members.iter().filter(|note| note.phase == MemberPhase::Abandoned) {
-        let Some(seen) = view.seen(note.ordinal) else { continue };
+    for note in notes
+        .members
+        .iter()
+        .filter(|note| note.phase == MemberPhase::Abandoned)
+    {
+        let Some(seen) = view.seen(note.ordinal) else {
+            continue;
+        };
         if let Some(plan) = wipe_ordinal(view, note, seen) {
             return plan;
         }
@@ -172,7 +219,10 @@ fn wipe(view: &View<'_>) -> Plan {
 }
 
 fn wipe_ordinal(view: &View<'_>, note: &MemberNote, seen: &OrdinalSeen) -> Option<Plan> {
-    let is_blank = seen.node.as_ref().is_some_and(|node| node.identity.is_none());
+    let is_blank = seen
+        .node
+        .as_ref()
+        .is_some_and(|node| node.identity.is_none());
     let claim = seen.claim.as_ref()?;
     if is_blank || claim.uid != note.claim_uid {
         return None;
@@ -182,12 +232,18 @@ fn wipe_ordinal(view: &View<'_>, note: &MemberNote, seen: &OrdinalSeen) -> Optio
 
 /// The note of a member that the leader knows; `None` while its disk is unknown.
 fn note_of(view: &View<'_>, placed: &Placed<'_>) -> Option<MemberNote> {
-    let incarnation = placed.member.incarnation.or_else(|| match view.presence(placed) {
-        Presence::Here(_) => view.node(placed.ordinal).map(|node| node.incarnation),
-        Presence::Unassigned | Presence::OtherDisk | Presence::Silent => None,
-    })?;
-    let phase =
-        if placed.member.is_learner { MemberPhase::Joining } else { MemberPhase::Active };
+    let incarnation = placed
+        .member
+        .incarnation
+        .or_else(|| match view.presence(placed) {
+            Presence::Here(_) => view.node(placed.ordinal).map(|node| node.incarnation),
+            Presence::Unassigned | Presence::OtherDisk | Presence::Silent => None,
+        })?;
+    let phase = if placed.member.is_learner {
+        MemberPhase::Joining
+    } else {
+        MemberPhase::Active
+    };
     Some(MemberNote {
         id: placed.member.id,
         ordinal: placed.ordinal,

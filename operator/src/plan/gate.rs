@@ -12,7 +12,10 @@ pub(super) fn check(view: &View<'_>, disturbed: MemberId) -> Result<(), String> 
         return Err(format!("{pod} can't end because its machine is lost"));
     }
     if let Some(learner) = view.learners().first() {
-        return Err(format!("{} is still joining", view.desired.pod_name(learner.ordinal)));
+        return Err(format!(
+            "{} is still joining",
+            view.desired.pod_name(learner.ordinal)
+        ));
     }
     let in_flight = view
         .observed
@@ -21,12 +24,23 @@ pub(super) fn check(view: &View<'_>, disturbed: MemberId) -> Result<(), String> 
         .iter()
         .find(|note| note.phase == MemberPhase::Removing && note.id != disturbed);
     if let Some(note) = in_flight {
-        return Err(format!("{} is still being removed", view.desired.pod_name(note.ordinal)));
+        return Err(format!(
+            "{} is still being removed",
+            view.desired.pod_name(note.ordinal)
+        ));
     }
-    for placed in view.voters().iter().filter(|placed| placed.member.id != disturbed) {
+    for placed in view
+        .voters()
+        .iter()
+        .filter(|placed| placed.member.id != disturbed)
+    {
         let name = view.desired.pod_name(placed.ordinal);
         if !matches!(view.presence(placed), Presence::Here(_)) {
             return Err(format!("{name} doesn't answer as the member it should be"));
+        }
+        // It still answers, and is about to stop.
+        if view.pod(placed.ordinal).is_none_or(|pod| pod.terminating) {
+            return Err(format!("the pod of {name} is ending"));
         }
         if view.is_leader(placed.member.id) {
             continue;

@@ -19,12 +19,18 @@ pub(super) fn plan(view: &View<'_>) -> Option<Plan> {
         .find_map(|note| finish_removal(view, note));
     removal
         .or_else(|| notes.iter().find_map(|note| forget_removed(view, note)))
-        .or_else(|| view.learners().first().map(|learner| finish_learner(view, learner)))
         .or_else(|| {
-            let joining = |note: &&MemberNote| {
-                note.phase == MemberPhase::Joining && !view.is_member(note.id)
-            };
-            notes.iter().filter(joining).find_map(|note| finish_join(view, note))
+            view.learners()
+                .first()
+                .map(|learner| finish_learner(view, learner))
+        })
+        .or_else(|| {
+            let joining =
+                |note: &&MemberNote| note.phase == MemberPhase::Joining && !view.is_member(note.id);
+            notes
+                .iter()
+                .filter(joining)
+                .find_map(|note| finish_join(view, note))
         })
         .or_else(|| unclaimed(view).find_map(|ordinal| begin_join(view, ordinal)))
 }
@@ -45,7 +51,13 @@ pub(super) fn wipe_disk(view: &View<'_>, ordinal: u32) -> Plan {
     let name = view.desired.pod_name(ordinal);
     let claim = view.seen(ordinal).and_then(|seen| seen.claim.as_ref());
     if let Some(claim) = claim.filter(|claim| !claim.terminating) {
-        return Plan::step(view, Step::DeleteClaim { ordinal, uid: claim.uid.clone() });
+        return Plan::step(
+            view,
+            Step::DeleteClaim {
+                ordinal,
+                uid: claim.uid.clone(),
+            },
+        );
     }
     match view.pod(ordinal) {
         Some(pod) if !pod.terminating => Plan::step(
@@ -57,7 +69,10 @@ pub(super) fn wipe_disk(view: &View<'_>, ordinal: u32) -> Plan {
             },
         ),
         Some(_) => Plan::wait(view, format!("waiting for pod {name} to end")),
-        None => Plan::wait(view, format!("waiting for the volume claim of {name} to go")),
+        None => Plan::wait(
+            view,
+            format!("waiting for the volume claim of {name} to go"),
+        ),
     }
 }
 
@@ -72,7 +87,11 @@ pub(super) fn renew_idle_pod(view: &View<'_>, ordinal: u32) -> Option<Plan> {
 
 /// Wanted ordinals that the StatefulSet has a pod for.
 fn existing(view: &View<'_>) -> u32 {
-    let asked = view.observed.statefulset.as_ref().map_or(0, |set| set.replicas);
+    let asked = view
+        .observed
+        .statefulset
+        .as_ref()
+        .map_or(0, |set| set.replicas);
     asked.min(view.desired.replicas)
 }
 
@@ -99,7 +118,7 @@ fn remove(view: &View<'_>, placed: &Placed<'_>) -> Plan {
     let (id, ordinal) = (placed.member.id, placed.ordinal);
     let is_surplus = ordinal >= view.desired.replicas;
     let is_back = match view.presence(placed) {
-        Presence::Here(_) => true,
+        Presence::Here(_) => !view.is_doomed(placed),
         Presence::Silent => placed.member.active,
         Presence::Unassigned | Presence::OtherDisk => false,
     };
@@ -108,6 +127,10 @@ fn remove(view: &View<'_>, placed: &Placed<'_>) -> Plan {
     }
     if !placed.member.is_learner {
         if let Err(obstacle) = gate::check(view, id) {
+            if is_back {
+                // Nothing was done yet, and somebody else needs help first.
+                return Plan::step(view, Step::CancelRemoval { id, ordinal });
+            }
             let name = view.desired.pod_name(ordinal);
             return Plan::wait(view, format!("waiting to remove {name}: {obstacle}"));
         }
@@ -116,20 +139,48 @@ fn remove(view: &View<'_>, placed: &Placed<'_>) -> Plan {
         }
     }
     let config_index = view.leader.map_or(0, |leader| leader.identity.config_index);
-    Plan::step(view, Step::Remove { id, ordinal, config_index })
+    Plan::step(
+        view,
+        Step::Remove {
+            id,
+            ordinal,
+            config_index,
+        },
+    )
 }
 
 /// The ID is out of the configuration: its disk must go before its note does.
 fn clean_up(view: &View<'_>, note: &MemberNote) -> Plan {
     let ordinal = note.ordinal;
-    let forget = || Plan::step(view, Step::Forget { id: note.id, ordinal });
-    let Some(seen) = view.seen(ordinal) else { return forget() };
-    let holds_old_disk = seen.claim.as_ref().is_some_and(|claim| claim.uid == note.claim_uid);
-    let is_blank = seen.node.as_ref().is_some_and(|node| node.identity.is_none());
+    let forget = || {
+        Plan::step(
+            view,
+            Step::Forget {
+                id: note.id,
+                ordinal,
+            },
+        )
+    };
+    let Some(seen) = view.seen(ordinal) else {
+        return forget();
+    };
+    let holds_old_disk = seen
+        .claim
+        .as_ref()
+        .is_some_and(|claim| claim.uid == note.claim_uid);
+    let is_blank = seen
+        .node
+        .as_ref()
+        .is_some_and(|node| node.identity.is_none());
     if !holds_old_disk {
         return forget();
     }
-    let has_place = ordinal < view.observed.statefulset.as_ref().map_or(0, |set| set.replicas);
+    let has_place = ordinal
+        < view
+            .observed
+            .statefulset
+            .as_ref()
+            .map_or(0, |set| set.replicas);
     if is_blank && ordinal < view.desired.replicas {
         // The volume was emptied: there is nothing left to wipe.
         return forget();
@@ -138,10 +189,14 @@ fn clean_up(view: &View<'_>, note: &MemberNote) -> Plan {
         let name = view.desired.pod_name(ordinal);
         return Plan::wait(view, format!("waiting for pod {name} to end"));
     }
-    if has_place && ordinal >= view.desired.replicas && is_top(view, ordinal) {
+    let shrinks = view.observed.notes.founded && is_top(view, ordinal);
+    if has_place && ordinal >= view.desired.replicas && shrinks {
         // The StatefulSet shrinks first; its pod then ends in peace.
         let name = view.desired.pod_name(ordinal);
-        return Plan::wait(view, format!("waiting for the StatefulSet to give {name} up"));
+        return Plan::wait(
+            view,
+            format!("waiting for the StatefulSet to give {name} up"),
+        );
     }
     wipe_disk(view, ordinal)
 }
@@ -157,7 +212,15 @@ fn forget_removed(view: &View<'_>, note: &MemberNote) -> Option<Plan> {
     let left = matches!(note.phase, MemberPhase::Active | MemberPhase::Unreachable)
         && !view.is_member(note.id);
     (is_removed || left)
-        .then(|| Plan::step(view, Step::Forget { id: note.id, ordinal: note.ordinal }))
+        .then(|| {
+            Plan::step(
+                view,
+                Step::Forget {
+                    id: note.id,
+                    ordinal: note.ordinal,
+                },
+            )
+        })
         .filter(|_| note.phase != MemberPhase::Removing)
 }
 
@@ -165,13 +228,27 @@ fn finish_learner(view: &View<'_>, placed: &Placed<'_>) -> Plan {
     let (id, ordinal) = (placed.member.id, placed.ordinal);
     let name = view.desired.pod_name(ordinal);
     if ordinal >= view.desired.replicas {
-        return Plan::step(view, Step::NoteRemoval { id, ordinal, reason: Removal::Shrink });
+        return Plan::step(
+            view,
+            Step::NoteRemoval {
+                id,
+                ordinal,
+                reason: Removal::Shrink,
+            },
+        );
     }
     match view.presence(placed) {
         Presence::Unassigned => assign(view, placed),
         Presence::Here(_) if placed.member.caught_up && placed.member.active => {
             let config_index = view.leader.map_or(0, |leader| leader.identity.config_index);
-            Plan::step(view, Step::Promote { id, ordinal, config_index })
+            Plan::step(
+                view,
+                Step::Promote {
+                    id,
+                    ordinal,
+                    config_index,
+                },
+            )
         }
         Presence::Here(_) => Plan::wait(view, format!("waiting for {name} to catch up")),
         Presence::OtherDisk => replace::begin(view, placed, Removal::LostDisk),
@@ -202,12 +279,27 @@ fn assign(view: &View<'_>, placed: &Placed<'_>) -> Plan {
 /// An intent that isn't in the configuration. `None`: nothing can be done for it now.
 fn finish_join(view: &View<'_>, note: &MemberNote) -> Option<Plan> {
     let ordinal = note.ordinal;
-    let forget = || Plan::step(view, Step::Forget { id: note.id, ordinal });
-    let is_taken = view.members().iter().any(|placed| placed.ordinal == ordinal);
+    let forget = || {
+        Plan::step(
+            view,
+            Step::Forget {
+                id: note.id,
+                ordinal,
+            },
+        )
+    };
+    let is_taken = view
+        .members()
+        .iter()
+        .any(|placed| placed.ordinal == ordinal);
     if ordinal >= view.desired.replicas || is_taken {
         return Some(forget());
     }
-    let Some(NodeReport { incarnation, identity }) = view.node(ordinal) else {
+    let Some(NodeReport {
+        incarnation,
+        identity,
+    }) = view.node(ordinal)
+    else {
         return renew_idle_pod(view, ordinal);
     };
     if identity.is_some() || *incarnation != note.incarnation {
@@ -215,16 +307,31 @@ fn finish_join(view: &View<'_>, note: &MemberNote) -> Option<Plan> {
     }
     let config_index = view.leader?.identity.config_index;
     let incarnation = *incarnation;
-    Some(Plan::step(view, Step::AddLearner { id: note.id, ordinal, incarnation, config_index }))
+    Some(Plan::step(
+        view,
+        Step::AddLearner {
+            id: note.id,
+            ordinal,
+            incarnation,
+            config_index,
+        },
+    ))
 }
 
 /// A wanted ordinal that nothing is known of. `None`: its node must answer first.
 fn begin_join(view: &View<'_>, ordinal: u32) -> Option<Plan> {
     let seen = view.seen(ordinal)?;
     let is_leftover = match &seen.node {
-        Some(NodeReport { incarnation, identity: None }) => {
+        Some(NodeReport {
+            incarnation,
+            identity: None,
+        }) => {
             let claim_uid = view.claim_uid(ordinal);
-            let disk = Disk { ordinal, incarnation: *incarnation, claim_uid };
+            let disk = Disk {
+                ordinal,
+                incarnation: *incarnation,
+                claim_uid,
+            };
             let claim_goes = seen.claim.as_ref().is_some_and(|claim| claim.terminating);
             if !claim_goes {
                 return Some(Plan::step(view, Step::NoteJoin { disk }));
@@ -232,7 +339,9 @@ fn begin_join(view: &View<'_>, ordinal: u32) -> Option<Plan> {
             true
         }
         // An identity that the leader doesn't know as member was removed.
-        Some(NodeReport { identity: Some(_), .. }) => true,
+        Some(NodeReport {
+            identity: Some(_), ..
+        }) => true,
         None => {
             let ended = seen.pod.as_ref().is_some_and(|pod| pod.ended_as_removed);
             let claim_goes = seen.claim.as_ref().is_some_and(|claim| claim.terminating);

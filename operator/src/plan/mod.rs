@@ -74,20 +74,42 @@ pub struct Plan {
 
 impl Plan {
     fn step(view: &View<'_>, step: Step) -> Self {
-        let state = if view.observed.notes.founded { State::Working } else { State::Founding };
+        let state = if view.observed.notes.founded {
+            State::Working
+        } else {
+            State::Founding
+        };
         let summary = step.to_string();
-        Self { state, step: Some(step), replicas: scale::statefulset_replicas(view), summary }
+        Self {
+            state,
+            step: Some(step),
+            replicas: scale::statefulset_replicas(view),
+            summary,
+        }
     }
 
     fn hold(view: &View<'_>, state: State, summary: impl Into<String>) -> Self {
         let replicas = scale::statefulset_replicas(view);
-        Self { state, step: None, replicas, summary: summary.into() }
+        Self {
+            state,
+            step: None,
+            replicas,
+            summary: summary.into(),
+        }
     }
 
     /// Waits: as part of the founding before the cluster is complete.
     fn wait(view: &View<'_>, summary: impl Into<String>) -> Self {
         let founded = view.observed.notes.founded;
-        Self::hold(view, if founded { State::Waiting } else { State::Founding }, summary)
+        Self::hold(
+            view,
+            if founded {
+                State::Waiting
+            } else {
+                State::Founding
+            },
+            summary,
+        )
     }
 }
 

@@ -150,20 +150,31 @@ impl Model {
         }
     }
 
-    fn perform(&mut self, step: &Step) {
+    pub(crate) fn perform(&mut self, step: &Step) {
         let live = self.quorum_alive();
         match step {
-            Step::Assign { ordinal, incarnation, cluster_id, lineage, id } => {
+            Step::Assign {
+                ordinal,
+                incarnation,
+                cluster_id,
+                lineage,
+                id,
+            } => {
                 let answers = self.answers(*ordinal);
-                let Some(claim) = self.claims.get_mut(ordinal).filter(|_| answers) else { return };
+                let Some(claim) = self.claims.get_mut(ordinal).filter(|_| answers) else {
+                    return;
+                };
                 if claim.incarnation != *incarnation || claim.identity.is_some() {
                     return;
                 }
                 claim.identity = Some((*cluster_id, *id));
                 if lineage.is_none() {
                     self.foundings += 1;
-                    let member =
-                        ModelMember { ordinal: *ordinal, incarnation: *incarnation, learner: false };
+                    let member = ModelMember {
+                        ordinal: *ordinal,
+                        incarnation: *incarnation,
+                        learner: false,
+                    };
                     self.raft = Some(Raft {
                         cluster_id: *cluster_id,
                         members: [(*id, member)].into(),
@@ -176,25 +187,43 @@ impl Model {
                     });
                 }
             }
-            Step::AddLearner { id, ordinal, incarnation, config_index } => {
-                let Some(raft) = self.raft.as_mut().filter(|_| live) else { return };
+            Step::AddLearner {
+                id,
+                ordinal,
+                incarnation,
+                config_index,
+            } => {
+                let Some(raft) = self.raft.as_mut().filter(|_| live) else {
+                    return;
+                };
                 if raft.config_index != *config_index || raft.removed.contains(id) {
                     return;
                 }
-                let member =
-                    ModelMember { ordinal: *ordinal, incarnation: *incarnation, learner: true };
+                let member = ModelMember {
+                    ordinal: *ordinal,
+                    incarnation: *incarnation,
+                    learner: true,
+                };
                 raft.members.insert(*id, member);
                 raft.config_index += 1;
             }
-            Step::Promote { id, config_index, .. } => {
-                let Some(raft) = self.raft.as_mut().filter(|_| live) else { return };
+            Step::Promote {
+                id, config_index, ..
+            } => {
+                let Some(raft) = self.raft.as_mut().filter(|_| live) else {
+                    return;
+                };
                 if raft.config_index == *config_index {
                     raft.members.get_mut(id).unwrap().learner = false;
                     raft.config_index += 1;
                 }
             }
-            Step::Remove { id, config_index, .. } => {
-                let Some(raft) = self.raft.as_mut().filter(|_| live) else { return };
+            Step::Remove {
+                id, config_index, ..
+            } => {
+                let Some(raft) = self.raft.as_mut().filter(|_| live) else {
+                    return;
+                };
                 if raft.config_index == *config_index {
                     assert_ne!(raft.leader, Some(*id), "a leader is never removed");
                     raft.members.remove(id);
@@ -248,7 +277,8 @@ impl Model {
             stuck || (!pod.terminating && *ordinal < replicas)
         });
         let pods = &self.pods;
-        self.claims.retain(|ordinal, claim| !claim.terminating || pods.contains_key(ordinal));
+        self.claims
+            .retain(|ordinal, claim| !claim.terminating || pods.contains_key(ordinal));
         for ordinal in 0..replicas {
             if self.pods.contains_key(&ordinal) {
                 continue;
@@ -313,6 +343,24 @@ impl Model {
         self.elect();
     }
 
+    /// A machine that is cut off; its pod is evicted and can't end.
+    pub(crate) fn lose_machine(&mut self, ordinal: u32) {
+        let now = self.now;
+        if let Some(pod) = self.pods.get_mut(&ordinal) {
+            pod.host = Host::NotReady;
+            pod.terminating = true;
+            pod.silent_since = now;
+        }
+        self.elect();
+    }
+
+    pub(crate) fn recover_machine(&mut self, ordinal: u32) {
+        if let Some(pod) = self.pods.get_mut(&ordinal) {
+            pod.host = Host::Ready;
+        }
+        self.elect();
+    }
+
     /// A volume whose files are gone.
     pub(crate) fn empty_disk(&mut self, ordinal: u32) {
         let incarnation = Incarnation(self.draw());
@@ -332,19 +380,24 @@ impl Model {
     /// A removed node ends instead of answering.
     fn is_removed(&self, ordinal: u32) -> bool {
         let identity = self.claims.get(&ordinal).and_then(|claim| claim.identity);
-        let (Some(raft), Some((_, id))) = (&self.raft, identity) else { return false };
+        let (Some(raft), Some((_, id))) = (&self.raft, identity) else {
+            return false;
+        };
         raft.removed.contains(&id)
     }
 
     fn is_alive(&self, id: MemberId, member: &ModelMember) -> bool {
-        let holds = self.claims.get(&member.ordinal).is_some_and(|claim| {
-            claim.identity.is_some_and(|(_, on_disk)| on_disk == id)
-        });
+        let holds = self
+            .claims
+            .get(&member.ordinal)
+            .is_some_and(|claim| claim.identity.is_some_and(|(_, on_disk)| on_disk == id));
         holds && self.answers(member.ordinal)
     }
 
     pub(crate) fn live_voters(&self) -> Vec<MemberId> {
-        let Some(raft) = &self.raft else { return Vec::new() };
+        let Some(raft) = &self.raft else {
+            return Vec::new();
+        };
         raft.members
             .iter()
             .filter(|(id, member)| !member.learner && self.is_alive(**id, member))
@@ -353,11 +406,15 @@ impl Model {
     }
 
     pub(crate) fn voters(&self) -> usize {
-        self.raft.as_ref().map_or(0, |raft| raft.members.values().filter(|m| !m.learner).count())
+        self.raft.as_ref().map_or(0, |raft| {
+            raft.members.values().filter(|m| !m.learner).count()
+        })
     }
 
     pub(crate) fn learners(&self) -> usize {
-        self.raft.as_ref().map_or(0, |raft| raft.members.values().filter(|m| m.learner).count())
+        self.raft.as_ref().map_or(0, |raft| {
+            raft.members.values().filter(|m| m.learner).count()
+        })
     }
 
     pub(crate) fn quorum_alive(&self) -> bool {
@@ -366,7 +423,10 @@ impl Model {
 
     pub(crate) fn member_at(&self, ordinal: u32) -> Option<MemberId> {
         let raft = self.raft.as_ref()?;
-        raft.members.iter().find(|(_, member)| member.ordinal == ordinal).map(|(id, _)| *id)
+        raft.members
+            .iter()
+            .find(|(_, member)| member.ordinal == ordinal)
+            .map(|(id, _)| *id)
     }
 
     pub(crate) fn leader_ordinal(&self) -> Option<u32> {
@@ -421,7 +481,11 @@ impl Model {
                 lineage: Lineage(cluster_id.0),
                 member_id: id,
                 open: raft.open && raft.cluster_id == cluster_id,
-                role: if is_leader { Role::Leader } else { Role::Follower },
+                role: if is_leader {
+                    Role::Leader
+                } else {
+                    Role::Follower
+                },
                 leader: raft.leader,
                 term: raft.term,
                 config_index: raft.config_index,
@@ -432,7 +496,10 @@ impl Model {
                 ledger: Ledger::default(),
             })
         });
-        Some(NodeReport { incarnation: claim.incarnation, identity })
+        Some(NodeReport {
+            incarnation: claim.incarnation,
+            identity,
+        })
     }
 
     fn members_seen(&self, raft: &Raft) -> Vec<Member> {
@@ -462,6 +529,8 @@ impl Model {
     /// The view that a plan would have.
     pub(crate) fn has_leader(&self, desired: &Desired) -> bool {
         let observed = self.observe();
-        View::new(desired, &self.template, &observed, self.now).leader.is_some()
+        View::new(desired, &self.template, &observed, self.now)
+            .leader
+            .is_some()
     }
 }

@@ -64,7 +64,10 @@ impl Notes {
 
     /// Replacements that count against the budget at `now`.
     pub fn replacements_within_the_hour(&self, now: Timestamp) -> usize {
-        self.replacements.iter().filter(|at| is_recent(**at, now)).count()
+        self.replacements
+            .iter()
+            .filter(|at| is_recent(**at, now))
+            .count()
     }
 
     /// The notes after a step. `draw` gives random non-zero numbers for new IDs.
@@ -87,7 +90,11 @@ impl Notes {
                     })
                     .collect();
             }
-            Step::Adopt { cluster_id, members, founded } => {
+            Step::Adopt {
+                cluster_id,
+                members,
+                founded,
+            } => {
                 next.cluster_id = Some(*cluster_id);
                 next.founded |= *founded;
                 for member in members {
@@ -95,7 +102,10 @@ impl Notes {
                     next.members.push(member.clone());
                 }
             }
-            Step::AbandonFounding { cluster_id, members } => {
+            Step::AbandonFounding {
+                cluster_id,
+                members,
+            } => {
                 next.cluster_id = Some(*cluster_id);
                 next.members = members.clone();
             }
@@ -127,13 +137,18 @@ impl Notes {
             | Step::DeleteClaim { .. }
             | Step::DeletePod { .. } => {}
         }
-        next.members.sort_by_key(|note| (note.ordinal, note.since, note.id));
+        next.members
+            .sort_by_key(|note| (note.ordinal, note.since, note.id));
         next
     }
 
     /// Changes a member's phase, and when it last changed.
     pub(crate) fn set_phase(&mut self, id: MemberId, phase: MemberPhase, now: Timestamp) {
-        for note in self.members.iter_mut().filter(|note| note.id == id && note.phase != phase) {
+        for note in self
+            .members
+            .iter_mut()
+            .filter(|note| note.id == id && note.phase != phase)
+        {
             note.phase = phase;
             note.since = now;
         }

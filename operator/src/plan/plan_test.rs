@@ -43,15 +43,25 @@ fn founding_waits_until_every_ordinal_answers() {
     let mut model = Model::empty();
     model.turn(&desired(3));
     model.freeze(2);
-    assert_holds(&model.plan(&desired(3)), State::Founding, "waiting for demo-2 to answer");
+    assert_holds(
+        &model.plan(&desired(3)),
+        State::Founding,
+        "waiting for demo-2 to answer",
+    );
 }
 
 #[test]
 fn a_founder_that_lost_its_disk_before_anyone_had_data_is_founded_anew() {
     let mut model = Model::empty();
-    while !matches!(model.turn(&desired(3)).step, Some(Step::NoteFounding { .. })) {}
+    while !matches!(
+        model.turn(&desired(3)).step,
+        Some(Step::NoteFounding { .. })
+    ) {}
     model.empty_disk(0);
-    assert!(matches!(model.plan(&desired(3)).step, Some(Step::NoteFounding { .. })));
+    assert!(matches!(
+        model.plan(&desired(3)).step,
+        Some(Step::NoteFounding { .. })
+    ));
 }
 
 #[test]
@@ -62,9 +72,18 @@ fn a_founding_that_lost_its_quorum_is_wiped_and_begun_anew_under_another_id() {
     }
     let first = model.notes.cluster_id;
     model.empty_disk(0);
-    assert!(matches!(model.plan(&desired(3)).step, Some(Step::AbandonFounding { .. })));
+    assert!(matches!(
+        model.plan(&desired(3)).step,
+        Some(Step::AbandonFounding { .. })
+    ));
     model.turn(&desired(3));
-    assert!(model.notes.members.iter().all(|note| note.phase == MemberPhase::Abandoned));
+    assert!(
+        model
+            .notes
+            .members
+            .iter()
+            .all(|note| note.phase == MemberPhase::Abandoned)
+    );
     for _ in 0..40 {
         model.turn(&desired(3));
     }
@@ -80,7 +99,11 @@ fn a_failed_founding_is_left_alone_while_a_node_is_silent() {
     }
     model.empty_disk(0);
     model.freeze(2);
-    assert_holds(&model.plan(&desired(3)), State::Founding, "waiting for demo-2 to answer");
+    assert_holds(
+        &model.plan(&desired(3)),
+        State::Founding,
+        "waiting for demo-2 to answer",
+    );
 }
 
 #[test]
@@ -91,12 +114,24 @@ fn an_emptied_ordinal_0_is_replaced_and_founds_nothing() {
     model.pass(Duration::from_secs(1));
     model.settle();
     let plan = model.plan(&desired(3));
-    let expected = Step::NoteRemoval { id: old, ordinal: 0, reason: Removal::LostDisk };
+    let expected = Step::NoteRemoval {
+        id: old,
+        ordinal: 0,
+        reason: Removal::LostDisk,
+    };
     assert_eq!(plan.step, Some(expected));
     let steps = steps(&mut model, &desired(3), 12);
     assert_eq!(
         steps,
-        ["NoteRemoval", "Remove", "Forget", "NoteJoin", "AddLearner", "Assign", "Promote"]
+        [
+            "NoteRemoval",
+            "Remove",
+            "Forget",
+            "NoteJoin",
+            "AddLearner",
+            "Assign",
+            "Promote"
+        ]
     );
     assert_ne!(model.member_at(0).unwrap(), old);
     assert_eq!(model.foundings, 1);
@@ -108,7 +143,12 @@ fn a_lost_status_is_adopted_from_the_members() {
     let before = model.notes.clone();
     model.notes = Default::default();
     let plan = model.plan(&desired(3));
-    let Some(Step::Adopt { cluster_id, members, founded: true }) = plan.step else {
+    let Some(Step::Adopt {
+        cluster_id,
+        members,
+        founded: true,
+    }) = plan.step
+    else {
         panic!("{plan}")
     };
     assert_eq!(Some(cluster_id), before.cluster_id);
@@ -153,7 +193,11 @@ fn a_lost_quorum_touches_nothing() {
     model.empty_disk(2);
     model.settle();
     assert!(!model.has_leader(&desired(3)));
-    assert_holds(&model.plan(&desired(3)), State::QuorumLost, "nothing is touched");
+    assert_holds(
+        &model.plan(&desired(3)),
+        State::QuorumLost,
+        "nothing is touched",
+    );
 }
 
 #[test]
@@ -175,7 +219,9 @@ fn a_deleted_statefulset_comes_back_in_the_size_that_has_data() {
 #[test]
 fn a_frozen_member_is_replaced_after_its_time_and_not_before() {
     let mut model = Model::founded(&desired(3));
-    let frozen = (0..3).find(|ordinal| Some(*ordinal) != model.leader_ordinal()).unwrap();
+    let frozen = (0..3)
+        .find(|ordinal| Some(*ordinal) != model.leader_ordinal())
+        .unwrap();
     let old = model.member_at(frozen).unwrap();
     model.freeze(frozen);
     for _ in 0..10 {
@@ -184,8 +230,15 @@ fn a_frozen_member_is_replaced_after_its_time_and_not_before() {
     }
     let steps = steps(&mut model, &desired(3), 20);
     let expected = [
-        "NoteRemoval", "Remove", "DeleteClaim", "DeletePod", "Forget", "NoteJoin", "AddLearner",
-        "Assign", "Promote",
+        "NoteRemoval",
+        "Remove",
+        "DeleteClaim",
+        "DeletePod",
+        "Forget",
+        "NoteJoin",
+        "AddLearner",
+        "Assign",
+        "Promote",
     ];
     assert_eq!(steps, expected);
     assert_ne!(model.member_at(frozen), Some(old));
@@ -194,11 +247,16 @@ fn a_frozen_member_is_replaced_after_its_time_and_not_before() {
 #[test]
 fn a_member_that_comes_back_before_its_removal_stays() {
     let mut model = Model::founded(&desired(3));
-    let frozen = (0..3).find(|ordinal| Some(*ordinal) != model.leader_ordinal()).unwrap();
+    let frozen = (0..3)
+        .find(|ordinal| Some(*ordinal) != model.leader_ordinal())
+        .unwrap();
     model.freeze(frozen);
     while !matches!(model.turn(&desired(3)).step, Some(Step::NoteRemoval { .. })) {}
     model.thaw(frozen);
-    assert!(matches!(model.plan(&desired(3)).step, Some(Step::CancelRemoval { .. })));
+    assert!(matches!(
+        model.plan(&desired(3)).step,
+        Some(Step::CancelRemoval { .. })
+    ));
 }
 
 #[test]
@@ -211,23 +269,38 @@ fn silence_doesnt_count_where_a_pod_cant_run() {
         (Host::None, false),
     ] {
         let mut model = Model::founded(&desired(3));
-        let frozen = (0..3).find(|ordinal| Some(*ordinal) != model.leader_ordinal()).unwrap();
+        let frozen = (0..3)
+            .find(|ordinal| Some(*ordinal) != model.leader_ordinal())
+            .unwrap();
         model.freeze(frozen);
         model.pods.get_mut(&frozen).unwrap().host = host;
         model.pass(Duration::from_secs(60));
         let step = model.plan(&desired(3)).step;
-        assert_eq!(matches!(step, Some(Step::NoteRemoval { .. })), replaced, "{host:?}");
+        assert_eq!(
+            matches!(step, Some(Step::NoteRemoval { .. })),
+            replaced,
+            "{host:?}"
+        );
     }
 }
 
 #[test]
 fn silence_doesnt_count_before_the_image_was_there() {
     let mut model = Model::founded(&desired(3));
-    let frozen = (0..3).find(|ordinal| Some(*ordinal) != model.leader_ordinal()).unwrap();
+    let frozen = (0..3)
+        .find(|ordinal| Some(*ordinal) != model.leader_ordinal())
+        .unwrap();
     model.freeze(frozen);
     model.pass(Duration::from_secs(60));
     let mut observed = model.observe();
-    observed.ordinals.get_mut(&frozen).unwrap().pod.as_mut().unwrap().image_present = false;
+    observed
+        .ordinals
+        .get_mut(&frozen)
+        .unwrap()
+        .pod
+        .as_mut()
+        .unwrap()
+        .image_present = false;
     let plan = super::plan(&desired(3), &model.template, &observed, model.now);
     assert_eq!(plan.step, None, "{plan}");
 }
@@ -256,7 +329,10 @@ fn a_leader_that_never_heard_a_member_counts_from_its_own_beginning() {
     assert_eq!(plan.step, None, "{plan}");
     model.pass(Duration::from_secs(1));
     let plan = super::plan(&desired, "t1", &forget_heard(&model), model.now);
-    assert!(matches!(plan.step, Some(Step::NoteRemoval { .. })), "{plan}");
+    assert!(
+        matches!(plan.step, Some(Step::NoteRemoval { .. })),
+        "{plan}"
+    );
 }
 
 #[test]
@@ -278,13 +354,19 @@ fn a_second_broken_member_keeps_the_first_from_being_replaced() {
     model.empty_disk(1);
     model.freeze(2);
     model.settle();
-    assert_holds(&model.plan(&desired(5)), State::Waiting, "waiting to replace demo-1: demo-2");
+    assert_holds(
+        &model.plan(&desired(5)),
+        State::Waiting,
+        "waiting to replace demo-1: demo-2",
+    );
 }
 
 #[test]
 fn nothing_is_begun_while_a_pod_hangs_on_a_lost_machine() {
     let mut model = Model::founded(&desired(3));
-    let lost = (0..3).find(|ordinal| Some(*ordinal) != model.leader_ordinal()).unwrap();
+    let lost = (0..3)
+        .find(|ordinal| Some(*ordinal) != model.leader_ordinal())
+        .unwrap();
     model.freeze(lost);
     let pod = model.pods.get_mut(&lost).unwrap();
     pod.host = Host::NotReady;
@@ -314,11 +396,21 @@ fn shrinking_moves_leadership_off_the_top_and_deletes_the_claim_last() {
     assert_eq!(
         steps,
         [
-            "Transfer", "NoteRemoval", "Remove", "DeleteClaim", "Forget", "NoteRemoval", "Remove",
-            "DeleteClaim", "Forget"
+            "Transfer",
+            "NoteRemoval",
+            "Remove",
+            "DeleteClaim",
+            "Forget",
+            "NoteRemoval",
+            "Remove",
+            "DeleteClaim",
+            "Forget"
         ]
     );
-    assert_eq!((model.voters(), model.claims.len(), model.pods.len()), (3, 3, 3));
+    assert_eq!(
+        (model.voters(), model.claims.len(), model.pods.len()),
+        (3, 3, 3)
+    );
 }
 
 #[test]
@@ -330,6 +422,48 @@ fn the_statefulset_shrinks_only_after_the_id_is_removed() {
         model.turn(&smaller);
     }
     assert_eq!(model.plan(&smaller).replicas, 4);
+}
+
+#[test]
+fn a_member_whose_claim_somebody_deleted_is_replaced_before_it_loses_its_disk() {
+    let mut model = Model::founded(&desired(3));
+    let ordinal = model.leader_ordinal().unwrap();
+    model.claims.get_mut(&ordinal).unwrap().terminating = true;
+    let steps = steps(&mut model, &desired(3), 20);
+    let expected = [
+        "NoteRemoval",
+        "Transfer",
+        "Remove",
+        "DeletePod",
+        "Forget",
+        "NoteJoin",
+        "AddLearner",
+        "Assign",
+        "Promote",
+    ];
+    assert_eq!(steps, expected);
+}
+
+#[test]
+fn the_only_member_keeps_its_pod_when_somebody_deleted_its_claim() {
+    let mut model = Model::founded(&desired(1));
+    model.claims.get_mut(&0).unwrap().terminating = true;
+    model.template = "t2".to_owned();
+    assert_holds(
+        &model.plan(&desired(1)),
+        State::Waiting,
+        "not rolling demo-0",
+    );
+}
+
+#[test]
+fn a_noted_shrink_gives_way_to_a_member_that_lost_its_disk() {
+    let mut model = Model::founded(&desired(5));
+    while !matches!(model.turn(&desired(4)).step, Some(Step::NoteRemoval { .. })) {}
+    model.empty_disk(1);
+    model.settle();
+    let steps = steps(&mut model, &desired(4), 3);
+    assert_eq!(steps, ["CancelRemoval", "NoteRemoval", "Remove"]);
 }
 
 #[test]
@@ -363,7 +497,11 @@ fn a_roll_takes_followers_first_and_the_leader_last() {
     let mut order = Vec::new();
     for _ in 0..20 {
         match model.turn(&desired(3)).step {
-            Some(Step::DeletePod { ordinal, grace_seconds: None, .. }) => {
+            Some(Step::DeletePod {
+                ordinal,
+                grace_seconds: None,
+                ..
+            }) => {
                 order.push(format!("{ordinal}"));
             }
             Some(Step::Transfer { from, to, .. }) => order.push(format!("{from}->{to}")),
@@ -378,11 +516,27 @@ fn a_roll_waits_until_the_others_are_ready() {
     let mut model = Model::founded(&desired(3));
     model.template = "t2".to_owned();
     let mut observed = model.observe();
-    observed.ordinals.get_mut(&2).unwrap().pod.as_mut().unwrap().ready = false;
+    observed
+        .ordinals
+        .get_mut(&2)
+        .unwrap()
+        .pod
+        .as_mut()
+        .unwrap()
+        .ready = false;
     let plan = super::plan(&desired(3), "t2", &observed, model.now);
-    assert!(matches!(plan.step, Some(Step::DeletePod { ordinal: 2, .. })), "{plan}");
-    observed.ordinals.get_mut(&2).unwrap().pod.as_mut().unwrap().template_hash =
-        Some("t2".to_owned());
+    assert!(
+        matches!(plan.step, Some(Step::DeletePod { ordinal: 2, .. })),
+        "{plan}"
+    );
+    observed
+        .ordinals
+        .get_mut(&2)
+        .unwrap()
+        .pod
+        .as_mut()
+        .unwrap()
+        .template_hash = Some("t2".to_owned());
     let plan = super::plan(&desired(3), "t2", &observed, model.now);
     assert_holds(&plan, State::Waiting, "demo-2 isn't ready");
 }
@@ -402,7 +556,10 @@ fn a_changed_window_is_a_log_entry_and_no_restart() {
     let model = Model::founded(&desired(3));
     let mut wider = desired(3);
     wider.window = Duration::from_secs(2);
-    assert_eq!(model.plan(&wider).step, Some(Step::Configure { window_ms: 2000 }));
+    assert_eq!(
+        model.plan(&wider).step,
+        Some(Step::Configure { window_ms: 2000 })
+    );
 }
 
 #[test]

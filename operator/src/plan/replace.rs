@@ -4,16 +4,24 @@ use super::step::{Removal, Step};
 use super::view::{Placed, Presence, View};
 use super::{Plan, State, gate};
 
-/// Begins to replace a voter that lost its disk or is unresponsive; `None` if all are well.
+/// Begins to replace a voter that lost its disk, is about to, or is unresponsive; `None` if all are well.
 pub(super) fn plan(view: &View<'_>) -> Option<Plan> {
     let voters = view.voters();
-    let broken = voters.iter().find_map(|placed| Some((placed, why_broken(view, placed)?)))?;
+    let broken = voters
+        .iter()
+        .find_map(|placed| Some((placed, why_broken(view, placed)?)))?;
     let (placed, reason) = broken;
-    let reason =
-        if placed.ordinal >= view.desired.replicas { Removal::Shrink } else { reason };
+    let reason = if placed.ordinal >= view.desired.replicas {
+        Removal::Shrink
+    } else {
+        reason
+    };
     if let Err(obstacle) = gate::check(view, placed.member.id) {
         let name = view.desired.pod_name(placed.ordinal);
-        return Some(Plan::wait(view, format!("waiting to replace {name}: {obstacle}")));
+        return Some(Plan::wait(
+            view,
+            format!("waiting to replace {name}: {obstacle}"),
+        ));
     }
     Some(begin(view, placed, reason))
 }
@@ -29,13 +37,26 @@ pub(super) fn begin(view: &View<'_>, placed: &Placed<'_>, reason: Removal) -> Pl
         );
         return Plan::hold(view, State::Waiting, summary);
     }
-    Plan::step(view, Step::NoteRemoval { id, ordinal, reason })
+    Plan::step(
+        view,
+        Step::NoteRemoval {
+            id,
+            ordinal,
+            reason,
+        },
+    )
 }
 
 fn why_broken(view: &View<'_>, placed: &Placed<'_>) -> Option<Removal> {
     match view.presence(placed) {
         Presence::OtherDisk | Presence::Unassigned => Some(Removal::LostDisk),
-        Presence::Silent => view.is_unresponsive(placed).then_some(Removal::Unresponsive),
+        Presence::Silent => view
+            .is_unresponsive(placed)
+            .then_some(Removal::Unresponsive),
+        // The only member's disk has nobody to take its place: it must not be touched.
+        Presence::Here(_) if view.is_doomed(placed) && view.voters().len() > 1 => {
+            Some(Removal::DoomedDisk)
+        }
         Presence::Here(_) => None,
     }
 }

@@ -24,7 +24,12 @@ pub(super) fn plan(view: &View<'_>) -> Option<Plan> {
     outdated.sort_by_key(|(placed, pod)| {
         let is_leader = view.is_leader(placed.member.id);
         let is_well = pod.ready && matches!(view.presence(placed), Presence::Here(_));
-        (is_leader, is_well, placed.member.match_index, placed.ordinal)
+        (
+            is_leader,
+            is_well,
+            placed.member.match_index,
+            placed.ordinal,
+        )
     });
     let (placed, pod) = *outdated.first()?;
     let name = view.desired.pod_name(placed.ordinal);
@@ -35,9 +40,17 @@ pub(super) fn plan(view: &View<'_>) -> Option<Plan> {
     if pod.terminating {
         return Some(Plan::wait(view, format!("waiting for pod {name} to end")));
     }
+    if view.is_doomed(placed) {
+        let summary =
+            format!("not rolling {name}: its volume claim is being deleted, and would go");
+        return Some(Plan::wait(view, summary));
+    }
     let obstacle = gate::check(view, placed.member.id).and_then(|()| others_ready(view, placed));
     if let Err(obstacle) = obstacle {
-        return Some(Plan::wait(view, format!("waiting to roll {name}: {obstacle}")));
+        return Some(Plan::wait(
+            view,
+            format!("waiting to roll {name}: {obstacle}"),
+        ));
     }
     if view.is_leader(placed.member.id) && voters.len() > 1 {
         return Some(transfer_or_wait(view, placed.ordinal));
@@ -47,7 +60,11 @@ pub(super) fn plan(view: &View<'_>) -> Option<Plan> {
 
 /// Deletes a pod as its template says: gracefully.
 pub(super) fn delete_pod(ordinal: u32, pod: &PodSeen) -> Step {
-    Step::DeletePod { ordinal, uid: pod.uid.clone(), grace_seconds: None }
+    Step::DeletePod {
+        ordinal,
+        uid: pod.uid.clone(),
+        grace_seconds: None,
+    }
 }
 
 /// Moves leadership off an ordinal, to the voter that stays, is up to date and lags least.
@@ -60,13 +77,24 @@ pub(super) fn transfer_or_wait(view: &View<'_>, from: u32) -> Plan {
         .filter(|placed| placed.member.active && placed.member.caught_up)
         .max_by_key(|placed| {
             let stays = placed.ordinal < view.desired.replicas;
-            let is_new = view.pod(placed.ordinal).is_some_and(|pod| !view.is_outdated(pod));
-            (stays, is_new, placed.member.match_index, std::cmp::Reverse(placed.ordinal))
+            let is_new = view
+                .pod(placed.ordinal)
+                .is_some_and(|pod| !view.is_outdated(pod));
+            (
+                stays,
+                is_new,
+                placed.member.match_index,
+                std::cmp::Reverse(placed.ordinal),
+            )
         });
     match next {
         Some(placed) => Plan::step(
             view,
-            Step::Transfer { from, to: placed.ordinal, id: placed.member.id },
+            Step::Transfer {
+                from,
+                to: placed.ordinal,
+                id: placed.member.id,
+            },
         ),
         None => Plan::wait(view, "waiting for a voter that could lead"),
     }
@@ -80,7 +108,10 @@ fn others_ready(view: &View<'_>, disturbed: &Placed<'_>) -> Result<(), String> {
         .filter(|placed| placed.ordinal != disturbed.ordinal)
         .find(|placed| !view.pod(placed.ordinal).is_some_and(|pod| pod.ready));
     match unready {
-        Some(placed) => Err(format!("{} isn't ready", view.desired.pod_name(placed.ordinal))),
+        Some(placed) => Err(format!(
+            "{} isn't ready",
+            view.desired.pod_name(placed.ordinal)
+        )),
         None => Ok(()),
     }
 }

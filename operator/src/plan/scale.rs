@@ -12,7 +12,9 @@ pub(super) fn plan(view: &View<'_>) -> Option<Plan> {
 
 fn shrink(view: &View<'_>) -> Option<Plan> {
     let voters = view.voters();
-    let top = voters.last().filter(|placed| placed.ordinal >= view.desired.replicas)?;
+    let top = voters
+        .last()
+        .filter(|placed| placed.ordinal >= view.desired.replicas)?;
     let (id, ordinal) = (top.member.id, top.ordinal);
     if let Err(obstacle) = gate::check(view, id) {
         return Some(Plan::wait(view, format!("waiting to shrink: {obstacle}")));
@@ -20,7 +22,14 @@ fn shrink(view: &View<'_>) -> Option<Plan> {
     if view.is_leader(id) {
         return Some(roll::transfer_or_wait(view, ordinal));
     }
-    Some(Plan::step(view, Step::NoteRemoval { id, ordinal, reason: Removal::Shrink }))
+    Some(Plan::step(
+        view,
+        Step::NoteRemoval {
+            id,
+            ordinal,
+            reason: Removal::Shrink,
+        },
+    ))
 }
 
 fn grow(view: &View<'_>) -> Option<Plan> {
@@ -45,7 +54,12 @@ fn grow(view: &View<'_>) -> Option<Plan> {
 /// or, before the founding, claims; and more than wanted only as long as members live there.
 pub(super) fn statefulset_replicas(view: &View<'_>) -> u32 {
     let notes = &view.observed.notes;
-    let noted = notes.members.iter().map(|note| note.ordinal + 1).max().unwrap_or(0);
+    let noted = notes
+        .members
+        .iter()
+        .map(|note| note.ordinal + 1)
+        .max()
+        .unwrap_or(0);
     let claimed = view
         .observed
         .ordinals

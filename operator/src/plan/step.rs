@@ -23,6 +23,8 @@ pub enum Removal {
     Unresponsive,
     /// Its disk is blank, or another one than its ID was for.
     LostDisk,
+    /// Somebody deleted its volume claim: its disk goes with its pod.
+    DoomedDisk,
     /// Fewer members are wanted.
     Shrink,
 }
@@ -31,7 +33,7 @@ impl Removal {
     /// Whether another member shall take its place, which counts against the budget.
     pub fn is_replacement(self) -> bool {
         match self {
-            Self::Unresponsive | Self::LostDisk => true,
+            Self::Unresponsive | Self::LostDisk | Self::DoomedDisk => true,
             Self::Shrink => false,
         }
     }
@@ -42,6 +44,7 @@ impl fmt::Display for Removal {
         f.write_str(match self {
             Self::Unresponsive => "it is unresponsive",
             Self::LostDisk => "it lost its disk",
+            Self::DoomedDisk => "its volume claim is being deleted",
             Self::Shrink => "fewer members are wanted",
         })
     }
@@ -226,7 +229,10 @@ impl Step {
 
     /// Whether a person would want to read of it in the events.
     pub fn is_noteworthy(&self) -> bool {
-        !matches!(self, Self::NoteJoin { .. } | Self::Forget { .. } | Self::Assign { .. })
+        !matches!(
+            self,
+            Self::NoteJoin { .. } | Self::Forget { .. } | Self::Assign { .. }
+        )
     }
 }
 
@@ -236,7 +242,11 @@ impl fmt::Display for Step {
             Self::NoteFounding { disks } => {
                 write!(f, "found a cluster of {} blank nodes", disks.len())
             }
-            Self::Adopt { cluster_id, members, .. } => {
+            Self::Adopt {
+                cluster_id,
+                members,
+                ..
+            } => {
                 write!(f, "adopt {} members of cluster {cluster_id}", members.len())
             }
             Self::AbandonFounding { cluster_id, .. } => write!(
@@ -244,17 +254,32 @@ impl fmt::Display for Step {
                 "give up founding cluster {cluster_id}, which lost a disk before it was open"
             ),
             Self::NoteJoin { disk } => write!(f, "draw an ID for blank ordinal {}", disk.ordinal),
-            Self::NoteRemoval { id, ordinal, reason } => {
-                write!(f, "begin to remove member {id} of ordinal {ordinal}: {reason}")
+            Self::NoteRemoval {
+                id,
+                ordinal,
+                reason,
+            } => {
+                write!(
+                    f,
+                    "begin to remove member {id} of ordinal {ordinal}: {reason}"
+                )
             }
             Self::CancelRemoval { id, ordinal } => {
-                write!(f, "keep member {id} of ordinal {ordinal}, which answers again")
+                write!(
+                    f,
+                    "keep member {id} of ordinal {ordinal} for now: it answers"
+                )
             }
             Self::Forget { id, ordinal } => {
                 write!(f, "forget member {id} of ordinal {ordinal}, which is gone")
             }
             Self::LatchFounded => f.write_str("note that the cluster is complete"),
-            Self::Assign { ordinal, id, lineage: None, .. } => {
+            Self::Assign {
+                ordinal,
+                id,
+                lineage: None,
+                ..
+            } => {
                 write!(f, "found the cluster with ordinal {ordinal} as member {id}")
             }
             Self::Assign { ordinal, id, .. } => write!(f, "make ordinal {ordinal} member {id}"),
@@ -268,7 +293,10 @@ impl fmt::Display for Step {
                 write!(f, "remove member {id} of ordinal {ordinal}")
             }
             Self::Transfer { from, to, id } => {
-                write!(f, "move leadership from ordinal {from} to ordinal {to} (member {id})")
+                write!(
+                    f,
+                    "move leadership from ordinal {from} to ordinal {to} (member {id})"
+                )
             }
             Self::Open => f.write_str("open the cluster to clients"),
             Self::Configure { window_ms } => {

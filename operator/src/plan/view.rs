@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{Leadership, Notes};
 use crate::api::{Desired, MemberPhase};
 use crate::ids::{ClusterId, MemberId};
-use crate::observe::{Host, Identity, Member, NodeReport, Now, Observed, OrdinalSeen, PodSeen, Role};
+use crate::observe::{
+    Host, Identity, Member, NodeReport, Now, Observed, OrdinalSeen, PodSeen, Role,
+};
 
 /// An observation, and the truth it contains: the leader's word.
 pub(crate) struct View<'a> {
@@ -51,7 +53,13 @@ impl<'a> View<'a> {
         observed: &'a Observed,
         now: Now,
     ) -> Self {
-        let mut view = Self { desired, template_hash, observed, now, leader: None };
+        let mut view = Self {
+            desired,
+            template_hash,
+            observed,
+            now,
+            leader: None,
+        };
         view.leader = view.find_leader();
         view
     }
@@ -84,11 +92,12 @@ impl<'a> View<'a> {
     /// Why nothing may be touched, if the nodes don't belong to one cluster of ours.
     pub(crate) fn conflict(&self) -> Option<String> {
         let mut clusters: Vec<(ClusterId, Vec<String>)> = Vec::new();
-        let mut add = |id: ClusterId, who: String| {
-            match clusters.iter_mut().find(|(known, _)| *known == id) {
-                Some((_, members)) => members.push(who),
-                None => clusters.push((id, vec![who])),
-            }
+        let mut add = |id: ClusterId, who: String| match clusters
+            .iter_mut()
+            .find(|(known, _)| *known == id)
+        {
+            Some((_, members)) => members.push(who),
+            None => clusters.push((id, vec![who])),
         };
         if let Some(id) = self.observed.notes.cluster_id {
             add(id, "the status".to_owned());
@@ -97,15 +106,22 @@ impl<'a> View<'a> {
             add(identity.cluster_id, self.desired.pod_name(ordinal));
         }
         if clusters.len() > 1 {
-            let parts: Vec<String> =
-                clusters.iter().map(|(id, who)| format!("{id} ({})", who.join(", "))).collect();
-            return Some(format!("more than one cluster ID: {}; nothing is touched", parts.join(", ")));
+            let parts: Vec<String> = clusters
+                .iter()
+                .map(|(id, who)| format!("{id} ({})", who.join(", ")))
+                .collect();
+            return Some(format!(
+                "more than one cluster ID: {}; nothing is touched",
+                parts.join(", ")
+            ));
         }
         let mut lineages = self.identities().map(|(_, identity)| identity.lineage);
         if let Some(first) = lineages.next()
             && lineages.any(|lineage| lineage != first)
         {
-            return Some("nodes of one cluster ID have different histories; nothing is touched".to_owned());
+            return Some(
+                "nodes of one cluster ID have different histories; nothing is touched".to_owned(),
+            );
         }
         let leader = self.leader?;
         let foreign = leader
@@ -121,7 +137,9 @@ impl<'a> View<'a> {
 
     /// Members as the leader has them, by ordinal; none without a leader.
     pub(crate) fn members(&self) -> Vec<Placed<'a>> {
-        let Some(leader) = self.leader else { return Vec::new() };
+        let Some(leader) = self.leader else {
+            return Vec::new();
+        };
         let mut placed: Vec<Placed<'a>> = leader
             .identity
             .members
@@ -148,11 +166,13 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn is_member(&self, id: MemberId) -> bool {
-        self.leader.is_some_and(|l| l.identity.members.iter().any(|member| member.id == id))
+        self.leader
+            .is_some_and(|l| l.identity.members.iter().any(|member| member.id == id))
     }
 
     pub(crate) fn is_leader(&self, id: MemberId) -> bool {
-        self.leader.is_some_and(|leader| leader.identity.member_id == id)
+        self.leader
+            .is_some_and(|leader| leader.identity.member_id == id)
     }
 
     pub(crate) fn seen(&self, ordinal: u32) -> Option<&'a OrdinalSeen> {
@@ -177,7 +197,9 @@ impl<'a> View<'a> {
 
     /// What answers where a member should be.
     pub(crate) fn presence(&self, placed: &Placed<'_>) -> Presence<'a> {
-        let Some(node) = self.node(placed.ordinal) else { return Presence::Silent };
+        let Some(node) = self.node(placed.ordinal) else {
+            return Presence::Silent;
+        };
         match &node.identity {
             Some(identity) if identity.member_id == placed.member.id => Presence::Here(identity),
             Some(_) => Presence::OtherDisk,
@@ -190,10 +212,20 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Whether somebody deleted the claim of a member: it stays as long as the pod does.
+    pub(crate) fn is_doomed(&self, placed: &Placed<'_>) -> bool {
+        let claim = self
+            .seen(placed.ordinal)
+            .and_then(|seen| seen.claim.as_ref());
+        claim.is_some_and(|claim| claim.terminating)
+    }
+
     /// Whether a silent member counts as unresponsive: the operator can't reach it, the leader
     /// has heard nothing for long enough, and its pod could run where it is.
     pub(crate) fn is_unresponsive(&self, placed: &Placed<'_>) -> bool {
-        let Some(seen) = self.seen(placed.ordinal) else { return false };
+        let Some(seen) = self.seen(placed.ordinal) else {
+            return false;
+        };
         let Some(pod) = &seen.pod else { return false };
         let could_run = match pod.host {
             Host::Ready | Host::Deleted | Host::OutOfService => pod.image_present,
@@ -267,7 +299,11 @@ impl<'a> View<'a> {
             let term = leader.identity.term;
             match &self.observed.notes.leadership {
                 Some(known) if known.pod == pod && known.term == term => known.clone(),
-                Some(_) | None => Leadership { pod, term, since: self.now },
+                Some(_) | None => Leadership {
+                    pod,
+                    term,
+                    since: self.now,
+                },
             }
         });
         notes

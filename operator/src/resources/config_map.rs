@@ -23,7 +23,10 @@ pub(super) fn node_yaml(desired: &Desired) -> String {
     let file = |name: &str| format!("{ETC_MOUNT}/{name}").into();
     let everywhere = |port: u16| {
         let url = format!("http://0.0.0.0:{port}");
-        Some(url.parse().expect("an address with a port is a URL to listen on"))
+        Some(
+            url.parse()
+                .expect("an address with a port is a URL to listen on"),
+        )
     };
     Options {
         data_dir: Some(format!("{DATA_MOUNT}/data").into()),

@@ -29,7 +29,11 @@ const DATABASE: &str = "raftery";
 
 /// The claim; `None` if no MongoDB is managed. Made once and then left alone.
 pub fn mongodb_claim(desired: &Desired) -> Option<PersistentVolumeClaim> {
-    let Some(Mongodb::Managed { size, storage_class_name }) = &desired.mongodb else {
+    let Some(Mongodb::Managed {
+        size,
+        storage_class_name,
+    }) = &desired.mongodb
+    else {
         return None;
     };
     let name = managed_mongodb_name(&desired.name);
@@ -49,8 +53,12 @@ pub fn mongodb_secret(desired: &Desired, claim_uid: &str, password: &str) -> Sec
     let uri = format!(
         "mongodb://{USERNAME}:{password}@{host}/{DATABASE}?authSource=admin&directConnection=true"
     );
-    let data = [(USERNAME_KEY, USERNAME.to_owned()), (PASSWORD_KEY, password.to_owned()), (URI_KEY, uri)]
-        .map(|(key, value)| (key.to_owned(), value));
+    let data = [
+        (USERNAME_KEY, USERNAME.to_owned()),
+        (PASSWORD_KEY, password.to_owned()),
+        (URI_KEY, uri),
+    ]
+    .map(|(key, value)| (key.to_owned(), value));
     Secret {
         metadata: ObjectMeta {
             owner_references: Some(vec![OwnerReference {
@@ -70,7 +78,11 @@ pub fn mongodb_secret(desired: &Desired, claim_uid: &str, password: &str) -> Sec
 /// The service.
 pub fn mongodb_service(desired: &Desired) -> Service {
     Service {
-        metadata: metadata(desired, managed_mongodb_name(&desired.name), COMPONENT_MONGODB),
+        metadata: metadata(
+            desired,
+            managed_mongodb_name(&desired.name),
+            COMPONENT_MONGODB,
+        ),
         spec: Some(ServiceSpec {
             selector: Some(selector_labels(&desired.name, COMPONENT_MONGODB)),
             ports: Some(vec![port("mongodb", MONGODB_PORT)]),
@@ -94,7 +106,10 @@ pub fn mongodb_statefulset(desired: &Desired, image: &str) -> StatefulSet {
                 ..LabelSelector::default()
             },
             template: PodTemplateSpec {
-                metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels),
+                    ..ObjectMeta::default()
+                }),
                 spec: Some(PodSpec {
                     containers: vec![container(&name, image)],
                     volumes: Some(vec![
@@ -143,7 +158,14 @@ fn container(secret: &str, image: &str) -> Container {
         ..EnvVar::default()
     };
     let port = MONGODB_PORT.to_string();
-    let args = ["mongod", "--bind_ip_all", "--port", &port, "--dbpath", "/data/db"];
+    let args = [
+        "mongod",
+        "--bind_ip_all",
+        "--port",
+        &port,
+        "--dbpath",
+        "/data/db",
+    ];
     Container {
         name: "mongodb".to_owned(),
         image: Some(image.to_owned()),
@@ -160,7 +182,10 @@ fn container(secret: &str, image: &str) -> Container {
             ..ContainerPort::default()
         }]),
         security_context: Some(container_security()),
-        volume_mounts: Some(vec![mount("data", "/data/db", false), mount("tmp", "/tmp", false)]),
+        volume_mounts: Some(vec![
+            mount("data", "/data/db", false),
+            mount("tmp", "/tmp", false),
+        ]),
         readiness_probe: Some(Probe {
             tcp_socket: Some(TCPSocketAction {
                 port: IntOrString::Int(i32::from(MONGODB_PORT)),

@@ -33,15 +33,22 @@ pub(super) const MONGODB_PORT: u16 = 27017;
 
 /// Labels that select a component's pods. Immutable: they are in the StatefulSet's selector.
 pub fn selector_labels(name: &str, component: &str) -> BTreeMap<String, String> {
-    [(LABEL_NAME, "raftery"), (LABEL_INSTANCE, name), (LABEL_COMPONENT, component)]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into()
+    [
+        (LABEL_NAME, "raftery"),
+        (LABEL_INSTANCE, name),
+        (LABEL_COMPONENT, component),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
 }
 
 /// The same as text, for lists and for the scale subresource.
 pub fn selector_text(name: &str, component: &str) -> String {
     let labels = selector_labels(name, component);
-    let parts: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let parts: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     parts.join(",")
 }
 

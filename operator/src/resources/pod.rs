@@ -50,7 +50,9 @@ pub(super) fn template(desired: &Desired) -> PodTemplateSpec {
             termination_grace_period_seconds: Some(GRACE_SECONDS),
             affinity: pod.affinity.clone(),
             topology_spread_constraints: Some(
-                pod.topology_spread_constraints.clone().unwrap_or_else(|| default_spread(desired)),
+                pod.topology_spread_constraints
+                    .clone()
+                    .unwrap_or_else(|| default_spread(desired)),
             ),
             tolerations: pod.tolerations.clone(),
             node_selector: pod.node_selector.clone(),
@@ -71,8 +73,14 @@ fn container(desired: &Desired) -> Container {
         args: Some(vec![
             format!("--config-file={ETC_MOUNT}/{NODE_YAML}"),
             format!("--name={name}"),
-            format!("--advertise-client-urls={}", pod_url(desired, name, CLIENT_PORT)),
-            format!("--initial-advertise-peer-urls={}", pod_url(desired, name, PEER_PORT)),
+            format!(
+                "--advertise-client-urls={}",
+                pod_url(desired, name, CLIENT_PORT)
+            ),
+            format!(
+                "--initial-advertise-peer-urls={}",
+                pod_url(desired, name, PEER_PORT)
+            ),
         ]),
         env: Some(vec![EnvVar {
             name: "POD_NAME".to_owned(),
@@ -122,7 +130,12 @@ fn etc_volume(desired: &Desired) -> Volume {
             }),
             ..VolumeProjection::default()
         },
-        secret(&admin_secret_name(&desired.name), ADMIN_TOKEN_KEY, ADMIN_TOKEN_FILE, false),
+        secret(
+            &admin_secret_name(&desired.name),
+            ADMIN_TOKEN_KEY,
+            ADMIN_TOKEN_FILE,
+            false,
+        ),
     ];
     // Optional: a missing connection string stops the export, never a member.
     match &desired.mongodb {
@@ -158,7 +171,11 @@ fn secret(name: &str, key: &str, path: &str, optional: bool) -> VolumeProjection
 }
 
 fn item(key: &str, path: &str) -> KeyToPath {
-    KeyToPath { key: key.to_owned(), path: path.to_owned(), ..KeyToPath::default() }
+    KeyToPath {
+        key: key.to_owned(),
+        path: path.to_owned(),
+        ..KeyToPath::default()
+    }
 }
 
 fn default_spread(desired: &Desired) -> Vec<TopologySpreadConstraint> {

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Images, admin_secret, children, client_service, config_map, mongodb_claim, mongodb_secret,
-    pdb, peers_service, statefulset, template_hash,
+    Images, admin_secret, children, client_service, config_map, mongodb_claim, mongodb_secret, pdb,
+    peers_service, statefulset, template_hash,
 };
 use crate::api::{Desired, RaftCluster};
 use crate::observe::MongodbSeen;
@@ -41,7 +41,10 @@ fn pods_meet_the_restricted_standard() {
     let pod = &set["spec"]["template"]["spec"];
     assert_eq!(pod["securityContext"]["runAsUser"], 65532);
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
-    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(
+        pod["securityContext"]["seccompProfile"]["type"],
+        "RuntimeDefault"
+    );
     assert_eq!(pod["automountServiceAccountToken"], false);
     let container = &pod["containers"][0]["securityContext"];
     assert_eq!(container["readOnlyRootFilesystem"], true);
@@ -58,8 +61,14 @@ fn the_configuration_is_what_a_node_parses() {
     let yaml = map["data"]["node.yaml"].as_str().unwrap();
     let options = raftery_config::Options::from_yaml(yaml).unwrap();
     assert_eq!(options.managed, Some(true));
-    assert_eq!(options.heartbeat_interval.unwrap().0, std::time::Duration::from_millis(50));
-    assert_eq!(options.data_dir.unwrap().to_str(), Some("/var/lib/raftery/data"));
+    assert_eq!(
+        options.heartbeat_interval.unwrap().0,
+        std::time::Duration::from_millis(50)
+    );
+    assert_eq!(
+        options.data_dir.unwrap().to_str(),
+        Some("/var/lib/raftery/data")
+    );
     assert_eq!(
         options.ledger_mongodb_uri_file.unwrap().to_str(),
         Some("/etc/raftery/mongodb/uri")
@@ -82,7 +91,10 @@ fn the_arguments_with_a_pods_name_are_what_a_node_parses() {
             "--initial-advertise-peer-urls=http://$(POD_NAME).demo-peers.shop.svc:2380",
         ]
     );
-    assert_eq!(super::peer_url(&desired, 1), "http://demo-1.demo-peers.shop.svc:2380");
+    assert_eq!(
+        super::peer_url(&desired, 1),
+        "http://demo-1.demo-peers.shop.svc:2380"
+    );
 }
 
 #[test]
@@ -123,7 +135,10 @@ fn peers_are_found_before_they_are_ready_and_clients_find_ready_ones() {
 fn a_drain_leaves_the_quorum_of_the_larger_of_voters_and_target() {
     for (replicas, voters, least) in [(1, 1, 1), (2, 2, 2), (3, 3, 2), (3, 5, 3), (5, 3, 3)] {
         let budget = value(&pdb(&desired(json!({"replicas": replicas})), voters));
-        assert_eq!(budget["spec"]["minAvailable"], least, "{replicas} wanted, {voters} voting");
+        assert_eq!(
+            budget["spec"]["minAvailable"], least,
+            "{replicas} wanted, {voters} voting"
+        );
     }
 }
 
@@ -153,7 +168,10 @@ fn a_managed_mongodb_is_reached_by_the_uri_in_its_secret() {
     // It goes when its claim goes, not when the RaftCluster does.
     let owners = secret["metadata"]["ownerReferences"].as_array().unwrap();
     assert_eq!(owners.len(), 1);
-    assert_eq!((&owners[0]["kind"], &owners[0]["uid"]), (&json!("PersistentVolumeClaim"), &json!("claim-1")));
+    assert_eq!(
+        (&owners[0]["kind"], &owners[0]["uid"]),
+        (&json!("PersistentVolumeClaim"), &json!("claim-1"))
+    );
     let claim = value(&mongodb_claim(&desired).unwrap());
     assert_eq!(claim["metadata"].get("ownerReferences"), None);
 }
@@ -171,7 +189,9 @@ fn a_missing_connection_string_keeps_no_pod_from_starting() {
 #[test]
 fn a_managed_mongodb_has_a_pod_once_its_secret_is_there() {
     let desired = desired(json!({"ledger": {"mongodb": {"managed": {}}}}));
-    let images = Images { mongodb: "mongo:8".to_owned() };
+    let images = Images {
+        mongodb: "mongo:8".to_owned(),
+    };
     let names = |seen: &MongodbSeen| -> Vec<String> {
         children(&desired, &images, seen, 0, 3)
             .into_iter()
@@ -180,7 +200,13 @@ fn a_managed_mongodb_has_a_pod_once_its_secret_is_there() {
     };
     let pod = "StatefulSet/demo-mongodb".to_owned();
     assert!(!names(&MongodbSeen::default()).contains(&pod));
-    assert!(names(&MongodbSeen { has_uri: true, ..Default::default() }).contains(&pod));
+    assert!(
+        names(&MongodbSeen {
+            has_uri: true,
+            ..Default::default()
+        })
+        .contains(&pod)
+    );
 }
 
 #[test]

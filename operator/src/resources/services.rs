@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::names::{
-    ADMIN_PORT, CLIENT_PORT, COMPONENT_NODE, METRICS_PORT, PEER_PORT, metadata,
-    peers_service_name, selector_labels,
+    ADMIN_PORT, CLIENT_PORT, COMPONENT_NODE, METRICS_PORT, PEER_PORT, metadata, peers_service_name,
+    selector_labels,
 };
 use crate::api::Desired;
 

@@ -14,9 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use sha2::{Digest, Sha256};
 
 use super::config_map::node_yaml;
-use super::names::{
-    COMPONENT_NODE, TEMPLATE_HASH, metadata, peers_service_name, selector_labels,
-};
+use super::names::{COMPONENT_NODE, TEMPLATE_HASH, metadata, peers_service_name, selector_labels};
 use super::pod::{DATA_VOLUME, template};
 use crate::api::Desired;
 
@@ -81,8 +79,14 @@ fn annotated_template(desired: &Desired) -> PodTemplateSpec {
 
 fn claim_template(desired: &Desired) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
-        metadata: ObjectMeta { name: Some(DATA_VOLUME.to_owned()), ..ObjectMeta::default() },
-        spec: Some(claim_spec(&desired.storage.size, desired.storage.storage_class_name.clone())),
+        metadata: ObjectMeta {
+            name: Some(DATA_VOLUME.to_owned()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(claim_spec(
+            &desired.storage.size,
+            desired.storage.storage_class_name.clone(),
+        )),
         ..PersistentVolumeClaim::default()
     }
 }

@@ -20,15 +20,27 @@ pub struct Verdict {
 
 impl Verdict {
     pub(super) fn yes(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { is_true: Some(true), reason, message: message.into() }
+        Self {
+            is_true: Some(true),
+            reason,
+            message: message.into(),
+        }
     }
 
     pub(super) fn no(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { is_true: Some(false), reason, message: message.into() }
+        Self {
+            is_true: Some(false),
+            reason,
+            message: message.into(),
+        }
     }
 
     pub(super) fn unknown(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { is_true: None, reason, message: message.into() }
+        Self {
+            is_true: None,
+            reason,
+            message: message.into(),
+        }
     }
 }
 
@@ -65,18 +77,17 @@ pub(super) fn merge(
 
 /// Whether a condition is true.
 pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
-    conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True")
+    conditions
+        .iter()
+        .any(|condition| condition.type_ == type_ && condition.status == "True")
 }
 
 /// Whether a condition got this status by the latest change.
-pub fn has_become(
-    previous: &[Condition],
-    next: &[Condition],
-    type_: &str,
-    status: &str,
-) -> bool {
+pub fn has_become(previous: &[Condition], next: &[Condition], type_: &str, status: &str) -> bool {
     let has = |conditions: &[Condition]| {
-        conditions.iter().any(|condition| condition.type_ == type_ && condition.status == status)
+        conditions
+            .iter()
+            .any(|condition| condition.type_ == type_ && condition.status == status)
     };
     has(next) && !has(previous)
 }

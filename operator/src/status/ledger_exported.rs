@@ -1,7 +1,7 @@
 //! `LedgerExported`: verdicts and intervals reach MongoDB. Absent when none is configured.
 
-use super::conditions::Verdict;
 use super::Inputs;
+use super::conditions::Verdict;
 
 pub(super) fn condition(inputs: &Inputs<'_>) -> Option<Verdict> {
     let view = &inputs.view;
@@ -15,7 +15,10 @@ pub(super) fn condition(inputs: &Inputs<'_>) -> Option<Verdict> {
     };
     let ledger = &leader.identity.ledger;
     Some(if !ledger.mongodb {
-        Verdict::no("NotConfigured", "the leader runs without MongoDB until it is rolled")
+        Verdict::no(
+            "NotConfigured",
+            "the leader runs without MongoDB until it is rolled",
+        )
     } else if ledger.error.is_empty() {
         Verdict::yes("Exported", "the leader exports to MongoDB")
     } else {

@@ -46,7 +46,11 @@ pub fn compute(
     previous: &RaftClusterStatus,
     now: Now,
 ) -> RaftClusterStatus {
-    let inputs = Inputs { view: View::new(desired, "", observed, now), plan, refused };
+    let inputs = Inputs {
+        view: View::new(desired, "", observed, now),
+        plan,
+        refused,
+    };
     let view = &inputs.view;
     let conditions = [
         Some(("Ready", ready::condition(&inputs))),
@@ -91,8 +95,16 @@ pub fn invalid(
     message: String,
     now: Now,
 ) -> RaftClusterStatus {
-    let stalled = Verdict { is_true: Some(true), reason: "InvalidSpec", message: message.clone() };
-    let kept = previous.conditions.iter().filter(|known| known.type_ != "Stalled").cloned();
+    let stalled = Verdict {
+        is_true: Some(true),
+        reason: "InvalidSpec",
+        message: message.clone(),
+    };
+    let kept = previous
+        .conditions
+        .iter()
+        .filter(|known| known.type_ != "Stalled")
+        .cloned();
     let mut conditions: Vec<_> = kept.collect();
     conditions.extend(conditions::merge(
         &previous.conditions,
@@ -132,14 +144,19 @@ fn count(view: &View<'_>, previous: &RaftClusterStatus) -> (i32, i32) {
     let size = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     if view.leader.is_some() {
         let voters = view.voters();
-        let ready = voters.iter().filter(|placed| is_ready(placed.ordinal)).count();
+        let ready = voters
+            .iter()
+            .filter(|placed| is_ready(placed.ordinal))
+            .count();
         return (size(voters.len()), size(ready));
     }
     let voting = previous
         .members
         .iter()
         .filter(|member| matches!(member.role, Some(MemberRole::Follower | MemberRole::Leader)));
-    let ready = voting.filter(|member| u32::try_from(member.ordinal).is_ok_and(is_ready)).count();
+    let ready = voting
+        .filter(|member| u32::try_from(member.ordinal).is_ok_and(is_ready))
+        .count();
     (previous.replicas, size(ready))
 }
 

@@ -1,7 +1,7 @@
 //! `NodeLost`: a pod can't end because its machine is lost. Only there when it is so.
 
-use super::conditions::Verdict;
 use super::Inputs;
+use super::conditions::Verdict;
 
 pub(super) fn condition(inputs: &Inputs<'_>) -> Option<Verdict> {
     let pod = inputs.view.lost_pod()?;

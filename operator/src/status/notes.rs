@@ -22,7 +22,10 @@ pub(super) fn write(notes: &Notes, status: &mut RaftClusterStatus) {
     status.founded = notes.founded;
     status.cluster_id = notes.cluster_id.map(|id| id.to_string());
     status.replacements = notes.replacements.iter().copied().map(Time).collect();
-    status.leader_since = notes.leadership.as_ref().map(|leadership| Time(leadership.since));
+    status.leader_since = notes
+        .leadership
+        .as_ref()
+        .map(|leadership| Time(leadership.since));
 }
 
 fn note_of(member: &MemberStatus) -> Option<MemberNote> {
@@ -32,7 +35,10 @@ fn note_of(member: &MemberStatus) -> Option<MemberNote> {
         incarnation: member.incarnation.parse().ok()?,
         claim_uid: member.claim_uid.clone(),
         phase: member.phase,
-        since: member.phase_since.as_ref().map_or(Timestamp::UNIX_EPOCH, |since| since.0),
+        since: member
+            .phase_since
+            .as_ref()
+            .map_or(Timestamp::UNIX_EPOCH, |since| since.0),
     })
 }
 

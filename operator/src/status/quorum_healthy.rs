@@ -1,7 +1,7 @@
 //! `QuorumHealthy`: a leader hears a quorum.
 
-use super::conditions::Verdict;
 use super::Inputs;
+use super::conditions::Verdict;
 
 pub(super) fn condition(inputs: &Inputs<'_>) -> Verdict {
     let view = &inputs.view;

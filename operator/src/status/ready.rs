@@ -1,7 +1,7 @@
 //! `Ready`: all wanted members vote and are ready, and one of them leads. MongoDB isn't asked.
 
-use super::conditions::Verdict;
 use super::Inputs;
+use super::conditions::Verdict;
 
 pub(super) fn condition(inputs: &Inputs<'_>) -> Verdict {
     let view = &inputs.view;

@@ -1,7 +1,7 @@
 //! `Reconciling`: something is on its way to what the spec says.
 
-use super::conditions::Verdict;
 use super::Inputs;
+use super::conditions::Verdict;
 use crate::plan::State;
 
 pub(super) fn condition(inputs: &Inputs<'_>) -> Verdict {

@@ -1,7 +1,7 @@
 //! `Stalled`: only a person can go on from here.
 
-use super::conditions::Verdict;
 use super::Inputs;
+use super::conditions::Verdict;
 use crate::plan::State;
 
 pub(super) fn condition(inputs: &Inputs<'_>) -> Verdict {

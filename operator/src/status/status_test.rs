@@ -11,11 +11,22 @@ use crate::plan::{plan, refresh};
 fn status_of(desired: &Desired, model: &Model, observed: &Observed) -> RaftClusterStatus {
     let plan = plan(desired, &model.template, observed, model.now);
     let notes = refresh(desired, observed, model.now);
-    compute(desired, observed, &plan, &notes, None, &RaftClusterStatus::default(), model.now)
+    compute(
+        desired,
+        observed,
+        &plan,
+        &notes,
+        None,
+        &RaftClusterStatus::default(),
+        model.now,
+    )
 }
 
 fn reason<'a>(status: &'a RaftClusterStatus, type_: &str) -> Option<(&'a str, &'a str)> {
-    let condition = status.conditions.iter().find(|condition| condition.type_ == type_)?;
+    let condition = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == type_)?;
     Some((condition.status.as_str(), condition.reason.as_str()))
 }
 
@@ -26,16 +37,27 @@ fn a_complete_cluster_is_ready() {
     assert!(is_true(&status.conditions, "Ready"), "{status:?}");
     assert_eq!(reason(&status, "Reconciling"), Some(("False", "Steady")));
     assert_eq!(reason(&status, "Stalled"), Some(("False", "NotStalled")));
-    assert_eq!(reason(&status, "QuorumHealthy"), Some(("True", "AllVotersHeard")));
+    assert_eq!(
+        reason(&status, "QuorumHealthy"),
+        Some(("True", "AllVotersHeard"))
+    );
     assert_eq!(reason(&status, "LedgerExported"), None);
     assert_eq!(reason(&status, "NodeLost"), None);
     assert_eq!((status.replicas, status.ready_replicas), (3, 3));
-    assert_eq!(status.leader, Some(format!("demo-{}", model.leader_ordinal().unwrap())));
-    let leaders = status.members.iter().filter(|m| m.role == Some(MemberRole::Leader));
+    assert_eq!(
+        status.leader,
+        Some(format!("demo-{}", model.leader_ordinal().unwrap()))
+    );
+    let leaders = status
+        .members
+        .iter()
+        .filter(|m| m.role == Some(MemberRole::Leader));
     assert_eq!(leaders.count(), 1);
     assert_eq!(
         status.selector.as_deref(),
-        Some("app.kubernetes.io/component=node,app.kubernetes.io/instance=demo,app.kubernetes.io/name=raftery")
+        Some(
+            "app.kubernetes.io/component=node,app.kubernetes.io/instance=demo,app.kubernetes.io/name=raftery"
+        )
     );
 }
 
@@ -56,7 +78,10 @@ fn a_lost_quorum_is_neither_ready_nor_healthy() {
     model.freeze(2);
     let status = status_of(&desired(3), &model, &model.observe());
     assert_eq!(reason(&status, "Ready"), Some(("False", "NoLeader")));
-    assert_eq!(reason(&status, "QuorumHealthy"), Some(("False", "NoLeader")));
+    assert_eq!(
+        reason(&status, "QuorumHealthy"),
+        Some(("False", "NoLeader"))
+    );
     assert_eq!(reason(&status, "Reconciling"), Some(("True", "QuorumLost")));
     assert_eq!(status.leader, None);
 }
@@ -65,7 +90,14 @@ fn a_lost_quorum_is_neither_ready_nor_healthy() {
 fn an_unready_pod_is_named() {
     let model = Model::founded(&desired(3));
     let mut observed = model.observe();
-    observed.ordinals.get_mut(&1).unwrap().pod.as_mut().unwrap().ready = false;
+    observed
+        .ordinals
+        .get_mut(&1)
+        .unwrap()
+        .pod
+        .as_mut()
+        .unwrap()
+        .ready = false;
     let status = status_of(&desired(3), &model, &observed);
     assert_eq!(reason(&status, "Ready"), Some(("False", "PodNotReady")));
     assert_eq!(status.ready_replicas, 2);
@@ -77,30 +109,51 @@ fn two_clusters_stall() {
     let id = crate::ids::MemberId(9);
     model.claims.get_mut(&1).unwrap().identity = Some((crate::ids::ClusterId(9), id));
     let status = status_of(&desired(3), &model, &model.observe());
-    assert_eq!(reason(&status, "Stalled"), Some(("True", "ClusterConflict")));
+    assert_eq!(
+        reason(&status, "Stalled"),
+        Some(("True", "ClusterConflict"))
+    );
 }
 
 #[test]
 fn the_ledgers_export_is_the_leaders_word() {
     let model = Model::founded(&desired(3));
     let mut desired = desired(3);
-    desired.mongodb = Some(Mongodb::External { secret: "s".to_owned(), key: "uri".to_owned() });
+    desired.mongodb = Some(Mongodb::External {
+        secret: "s".to_owned(),
+        key: "uri".to_owned(),
+    });
     let mut observed = model.observe();
     let status = status_of(&desired, &model, &observed);
-    assert_eq!(reason(&status, "LedgerExported"), Some(("False", "SecretMissing")));
+    assert_eq!(
+        reason(&status, "LedgerExported"),
+        Some(("False", "SecretMissing"))
+    );
     observed.mongodb.has_uri = true;
     let status = status_of(&desired, &model, &observed);
-    assert_eq!(reason(&status, "LedgerExported"), Some(("False", "NotConfigured")));
-    for (error, expected) in [("", ("True", "Exported")), ("no route", ("False", "ExportFailing"))]
-    {
+    assert_eq!(
+        reason(&status, "LedgerExported"),
+        Some(("False", "NotConfigured"))
+    );
+    for (error, expected) in [
+        ("", ("True", "Exported")),
+        ("no route", ("False", "ExportFailing")),
+    ] {
         for seen in observed.ordinals.values_mut() {
-            let identity = seen.node.as_mut().and_then(|node| node.identity.as_mut()).unwrap();
+            let identity = seen
+                .node
+                .as_mut()
+                .and_then(|node| node.identity.as_mut())
+                .unwrap();
             identity.ledger.mongodb = true;
             identity.ledger.error = error.to_owned();
         }
         let status = status_of(&desired, &model, &observed);
         assert_eq!(reason(&status, "LedgerExported"), Some(expected));
-        assert!(is_true(&status.conditions, "Ready"), "MongoDB isn't part of it");
+        assert!(
+            is_true(&status.conditions, "Ready"),
+            "MongoDB isn't part of it"
+        );
     }
 }
 
@@ -111,7 +164,10 @@ fn a_lost_machine_is_a_condition_of_its_own() {
     pod.terminating = true;
     pod.host = Host::NotReady;
     let status = status_of(&desired(3), &model, &model.observe());
-    assert_eq!(reason(&status, "NodeLost"), Some(("True", "PodStuckTerminating")));
+    assert_eq!(
+        reason(&status, "NodeLost"),
+        Some(("True", "PodStuckTerminating"))
+    );
 }
 
 #[test]
