@@ -14,7 +14,8 @@ pub struct RaftConfig {
     /// A follower campaigns after a random time in `[election_timeout, 2 * election_timeout)`
     /// without a leader. At least five heartbeats.
     pub election_timeout: Duration,
-    /// Seed of the election jitter.
+    /// Seed of the election jitter and of names on the wire: another one in each life of the
+    /// process.
     pub seed: u64,
 }
 

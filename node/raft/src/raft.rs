@@ -51,6 +51,10 @@ pub struct Raft {
     timer: ElectionTimer,
     persistence: Persistence,
     outbox: Outbox,
+    /// The last name on the wire of a read that a leader was asked about. A random beginning
+    /// tells the lives of the process apart: a late answer to an earlier life names an index
+    /// that is too low by now.
+    wire_read: ReadId,
     /// Reads to be served.
     reads: Vec<(ReadId, LogIndex)>,
     /// The last status handed out.
@@ -82,6 +86,7 @@ impl Raft {
         }
         let mut rng = fastrand::Rng::with_seed(config.seed ^ config.id.0.rotate_left(32));
         let timer = ElectionTimer::new(now, config.election_timeout, &mut rng);
+        let wire_read = ReadId(u64::from(rng.u32(..)) << 32);
         let mut raft = Self {
             outbox: Outbox {
                 from: config.id,
@@ -97,6 +102,7 @@ impl Raft {
             role: Role::Follower(Follower::default()),
             timer,
             persistence: Persistence::default(),
+            wire_read,
             reads: Vec::new(),
             shown: None,
             config,
@@ -149,8 +155,9 @@ impl Raft {
     pub fn on_persisted(&mut self, now: Instant, seq: PersistSeq) {
         self.advance(now);
         self.persistence.on_persisted(seq);
+        let before = self.log.durable();
         self.log.on_persisted(seq);
-        self.settle();
+        self.settle(self.log.durable() > before);
     }
 
     /// The state machine has applied up to `index`.
@@ -235,6 +242,9 @@ impl Raft {
         }
         if let Role::Leader(leader) = &mut self.role {
             leader.uncommitted_bytes -= bytes;
+        }
+        if !changes.is_empty() {
+            self.persistence.membership_committed();
         }
         for (index, change) in &changes {
             self.activate(*index, change);

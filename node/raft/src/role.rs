@@ -30,8 +30,8 @@ pub(crate) struct Follower {
     pub(crate) reported: LogIndex,
     /// An append waits for its answer until it is durable.
     pub(crate) owes_answer: bool,
-    /// Reads that the leader was asked about.
-    pub(crate) reads: BTreeSet<ReadId>,
+    /// Reads that the leader was asked about: the name on the wire and the caller's.
+    pub(crate) reads: BTreeMap<ReadId, ReadId>,
 }
 
 /// Who said what.

@@ -55,8 +55,10 @@ impl Raft {
     }
 
     /// Tells the leader how far its entries are durable here: one answer for all appends that
-    /// one sync has made durable, and one for each append that brought nothing new.
-    pub(super) fn report_accepted(&mut self) {
+    /// one sync has made durable, and one for each append that brought nothing new. An append
+    /// whose entries wait for the disk isn't answered halfway, for what stood before them: the
+    /// leader would send them again.
+    pub(super) fn report_accepted(&mut self, has_synced: bool) {
         let Role::Follower(follower) = &mut self.role else {
             return;
         };
@@ -65,11 +67,12 @@ impl Raft {
         };
         let matched = follower.accepted.min(self.log.durable());
         let is_complete = matched == follower.accepted;
-        if matched > follower.reported || (follower.owes_answer && is_complete) {
+        let is_news = matched > follower.reported;
+        if (is_news && (is_complete || has_synced)) || (follower.owes_answer && is_complete) {
             follower.reported = matched;
             follower.owes_answer &= !is_complete;
-            self.outbox
-                .send(leader, self.term, MessageBody::AppendAccepted { matched });
+            let body = MessageBody::AppendAccepted { matched };
+            self.outbox.send(leader, self.term, body);
         }
     }
 }

@@ -10,8 +10,12 @@
 //! - A leader's own match index is what is durable; its appends leave at once (§10.2.1).
 //!
 //! **The commit index is persisted lazily**: it rides on batches that entries, term or vote make.
-//! It may be lost, since any leader finds it again, with one exception: it says which
-//! configuration is active. A configuration must never be skipped: two configurations that are
+//! It may be lost, since any leader finds it again. Only a committed change of membership makes
+//! a batch of its own: forgotten by all, the old configuration would need the vote of a member
+//! whose disk is wiped by now (of two members, after the removal of one, for ever). That is
+//! for liveness; safety needs less, namely this:
+//!
+//! The commit index says which configuration is active. A configuration must never be skipped: two configurations that are
 //! one change apart have overlapping majorities, two that are two changes apart need not.
 //! That a member whose log contains the change C2 has recovered at least the change before it,
 //! C1, as active follows like this. C2 is proposed only when C1 is committed; so its leader's
@@ -35,6 +39,8 @@ pub(super) struct Persistence {
     handed: PersistSeq,
     persisted: PersistSeq,
     term_and_vote: Written,
+    /// The commit index is worth a batch of its own.
+    wants_commit: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +56,7 @@ impl Default for Persistence {
             handed: PersistSeq(0),
             persisted: PersistSeq(0),
             term_and_vote: Written::Durable,
+            wants_commit: false,
         }
     }
 }
@@ -57,6 +64,10 @@ impl Default for Persistence {
 impl Persistence {
     pub(super) fn term_or_vote_changed(&mut self) {
         self.term_and_vote = Written::Pending;
+    }
+
+    pub(super) fn membership_committed(&mut self) {
+        self.wants_commit = true;
     }
 
     pub(super) fn is_term_durable(&self) -> bool {
@@ -93,9 +104,10 @@ impl Raft {
             handed,
             persisted,
             term_and_vote,
+            wants_commit,
         } = self.persistence;
         let has_entries = self.log.handed() < self.log.last_index();
-        if !has_entries && term_and_vote != Written::Pending {
+        if !has_entries && term_and_vote != Written::Pending && !wants_commit {
             return None;
         }
         if handed.0 - persisted.0 >= PERSIST_BATCHES_IN_FLIGHT_MAX {
@@ -103,6 +115,7 @@ impl Raft {
         }
         let seq = PersistSeq(handed.0 + 1);
         self.persistence.handed = seq;
+        self.persistence.wants_commit = false;
         if term_and_vote == Written::Pending {
             self.persistence.term_and_vote = Written::InFlight(seq);
         }
@@ -121,8 +134,8 @@ impl Raft {
         })
     }
 
-    /// Says what has become durable.
-    pub(super) fn settle(&mut self) {
+    /// Says what has become durable; `has_synced` when entries just have.
+    pub(super) fn settle(&mut self, has_synced: bool) {
         if !self.persistence.is_term_durable() {
             return;
         }
@@ -131,7 +144,7 @@ impl Raft {
                 .send(to, self.term, MessageBody::VoteResponse { granted: true });
         }
         match &self.role {
-            Role::Follower(_) => self.report_accepted(),
+            Role::Follower(_) => self.report_accepted(has_synced),
             Role::PreCandidate(_) => {}
             Role::Candidate(candidate) => {
                 if !candidate.has_asked {

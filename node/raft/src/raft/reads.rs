@@ -10,9 +10,7 @@ impl Raft {
     /// reach for it to be served. A follower asks its leader.
     ///
     /// A read is given back at most once. It is never given back when the leader loses its place
-    /// meanwhile, or a message is lost on the way: ask again under another name. A name must
-    /// never be used twice by a member, not even across restarts, because a late answer to the
-    /// first use would be taken for one to the second.
+    /// meanwhile, or a message is lost on the way: ask again under another name.
     ///
     /// # Errors
     /// No leader is known; too many reads wait.
@@ -37,9 +35,13 @@ impl Raft {
                     // The oldest name: its question or answer was lost.
                     follower.reads.pop_first();
                 }
-                follower.reads.insert(id);
-                self.outbox
-                    .send(leader, self.term, MessageBody::ReadIndex { id });
+                self.wire_read.0 += 1;
+                follower.reads.insert(self.wire_read, id);
+                self.outbox.send(
+                    leader,
+                    self.term,
+                    MessageBody::ReadIndex { id: self.wire_read },
+                );
             }
             Role::PreCandidate(_) | Role::Candidate(_) => return Err(ReadError::NoLeader),
         }
@@ -60,9 +62,9 @@ impl Raft {
     }
 
     /// The leader answers.
-    pub(super) fn on_read_answer(&mut self, id: ReadId, index: LogIndex) {
+    pub(super) fn on_read_answer(&mut self, wire: ReadId, index: LogIndex) {
         if let Role::Follower(follower) = &mut self.role
-            && follower.reads.remove(&id)
+            && let Some(id) = follower.reads.remove(&wire)
         {
             self.reads.push((id, index));
         }

@@ -55,7 +55,7 @@ impl Raft {
             MessageBody::ReadIndexResponse { id, index } => self.on_read_answer(id, index),
             MessageBody::TimeoutNow => self.on_timeout_now(from),
         }
-        self.settle();
+        self.settle(false);
         Ok(())
     }
 

@@ -1,0 +1,12 @@
+//! Raft from outside: inputs in, effects compared. No threads, sleeps, sockets; the only files
+//! are the transcripts under `testdata/`, written anew with `RAFTERY_REWRITE=1`.
+
+mod cluster;
+mod guard;
+mod network;
+mod ready;
+mod stories_elections;
+mod stories_membership;
+mod stories_reads;
+mod stories_replication;
+mod text;

@@ -1,0 +1,104 @@
+//! Raft's words in short, for transcripts.
+
+use raftery_raft::{
+    ConfChange, Entry, HardState, LogId, MemberId, MessageBody, Payload, PeerMessage, PersistBatch,
+    ReadId,
+};
+
+/// 1 is A, 2 is B, …
+pub(crate) fn name(id: MemberId) -> char {
+    char::from(b'A' + u8::try_from(id.0 - 1).expect("few members"))
+}
+
+pub(crate) fn names(ids: impl IntoIterator<Item = MemberId>) -> String {
+    ids.into_iter().map(name).collect()
+}
+
+pub(crate) fn message(m: &PeerMessage) -> String {
+    format!(
+        "{} -> {}  t{} {}",
+        name(m.from),
+        name(m.to),
+        m.term,
+        body(&m.body)
+    )
+}
+
+fn body(body: &MessageBody) -> String {
+    let yes_no = |granted: &bool| if *granted { "yes" } else { "no" };
+    match body {
+        MessageBody::PreVote { last } => format!("PreVote, last {}", log_id(*last)),
+        MessageBody::PreVoteResponse { granted } => format!("PreVote: {}", yes_no(granted)),
+        MessageBody::Vote { last, transfer } => {
+            let by_leader = if *transfer {
+                ", asked by the leader"
+            } else {
+                ""
+            };
+            format!("Vote, last {}{by_leader}", log_id(*last))
+        }
+        MessageBody::VoteResponse { granted } => format!("Vote: {}", yes_no(granted)),
+        MessageBody::Append {
+            prev,
+            entries: list,
+            commit,
+        } => {
+            format!(
+                "Append after {} {} commit {commit}",
+                log_id(*prev),
+                entries(list)
+            )
+        }
+        MessageBody::AppendAccepted { matched } => format!("accepted to {matched}"),
+        MessageBody::AppendRejected { rejected, hint } => {
+            format!("rejected after {rejected}, try {}", log_id(*hint))
+        }
+        MessageBody::Heartbeat { number, commit } => format!("Heartbeat {number} commit {commit}"),
+        MessageBody::HeartbeatResponse { number } => format!("heard {number}"),
+        MessageBody::ReadIndex { id } => format!("ReadIndex, read {}", wire(*id)),
+        MessageBody::ReadIndexResponse { id, index } => format!("read {} at {index}", wire(*id)),
+        MessageBody::TimeoutNow => "TimeoutNow".into(),
+    }
+}
+
+/// The count in a read's name on the wire; the rest is random.
+fn wire(id: ReadId) -> String {
+    format!("~{}", id.0 & u64::from(u32::MAX))
+}
+
+pub(crate) fn batch(batch: &PersistBatch) -> String {
+    let HardState { term, vote, commit } = batch.hard_state;
+    let vote = vote.map_or('-', name);
+    format!(
+        "#{} t{term} vote {vote} commit {commit} {}",
+        batch.seq,
+        entries(&batch.entries)
+    )
+}
+
+pub(crate) fn entries(list: &[Entry]) -> String {
+    let words: Vec<_> = list.iter().map(entry).collect();
+    format!("[{}]", words.join(", "))
+}
+
+/// `index/term what`
+pub(crate) fn entry(e: &Entry) -> String {
+    format!("{} {}", log_id(e.id), payload(&e.payload))
+}
+
+fn log_id(id: LogId) -> String {
+    format!("{}/{}", id.index, id.term)
+}
+
+fn payload(payload: &Payload) -> String {
+    match payload {
+        Payload::Blank => "blank".into(),
+        Payload::Data(data) => String::from_utf8_lossy(data).into_owned(),
+        Payload::ConfChange(ConfChange::Found { members }) => {
+            format!("found {}", names(members.iter().map(|(id, _)| *id)))
+        }
+        Payload::ConfChange(ConfChange::AddLearner { id, .. }) => format!("add {}", name(*id)),
+        Payload::ConfChange(ConfChange::Promote { id }) => format!("promote {}", name(*id)),
+        Payload::ConfChange(ConfChange::Remove { id }) => format!("remove {}", name(*id)),
+    }
+}
