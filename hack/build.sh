@@ -5,7 +5,9 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
-cargo build --release --locked -p raftery-node -p raftery-operator --bin raftery-node --bin raftery-operator
+# The whole workspace, as everywhere: another selection of packages selects other features of
+# dependencies, and builds them and all of ours a second time.
+cargo build --release --locked --workspace --bins
 mkdir -p "$RAFTERY_BIN_DIR"
 for name in raftery-node raftery-operator; do
   # replaced by rename: a running process keeps the file that it was started from

@@ -5,7 +5,8 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 files=(crds/raftclusters.raftery.dev.yaml charts/raftery/crds/raftclusters.raftery.dev.yaml)
-crdgen=(cargo run --quiet --release --locked -p raftery-operator --bin crdgen --)
+cargo build --quiet --release --locked --workspace --bins
+crdgen=("$CARGO_TARGET_DIR/$(host_triple)/release/crdgen")
 if [ "${1:-}" = --check ]; then
   "${crdgen[@]}" --check "${files[@]}"
 else

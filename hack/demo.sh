@@ -12,8 +12,7 @@ say "cores. Later ones take a few minutes. Logs: $LOG_DIR"
 say
 step "checking this machine" hack/preflight.sh
 step "Kubernetes, etcd and helm from their Go modules" hack/tools/build.sh
-step "building node and operator" hack/build.sh
-step "building the demo" cargo build --release --locked --workspace --bins
+step "building node, operator and demo" hack/build.sh
 if [ "${RAFTERY_USE_KUBECONFIG:-}" = 1 ]; then
   unset RAFTERY_DEVCLUSTER
   run=() enter=

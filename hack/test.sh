@@ -61,7 +61,9 @@ step "MongoDB stand-in" hack/tools/mongodb-standin.sh
 step "building node and operator" hack/build.sh
 # one selection of packages throughout: another one may select other features and build anew
 step "building the tests" "${cargo_tests[@]}" --no-run
-suite "unit tests and simulations" "${cargo_tests[@]}" --exclude raftery-e2e
+step "building the end-to-end tests" "${cargo_tests[@]}" --no-run --test processes --test kubernetes
+# e2e's tests say `test = false`: they run only when they are named
+suite "unit tests and simulations" "${cargo_tests[@]}"
 suite "bare processes" "${cargo_tests[@]}" --test processes
 step "images" hack/image.sh
 
