@@ -1,7 +1,7 @@
 //! The CRD as it is written to `crds/`.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
 
@@ -10,8 +10,11 @@ use super::RaftCluster;
 /// What Kubernetes accepts as quantity.
 const QUANTITY_PATTERN: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 
-/// The CRD. The derived one, except that quantities get a pattern: the type alone would accept
-/// any text and fail later, at the StatefulSet.
+/// The CRD. The derived one, except that
+/// - quantities get a pattern: the type alone would accept any text and fail later, at the
+///   StatefulSet
+/// - nothing may be null: an optional field is there or it isn't, and rules that ask whether it
+///   is there need look no further
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = RaftCluster::crd();
     for version in &mut crd.spec.versions {
@@ -21,6 +24,7 @@ pub fn crd() -> CustomResourceDefinition {
             .and_then(|s| s.open_api_v3_schema.as_mut());
         if let Some(schema) = schema {
             constrain_quantities(schema);
+            forbid_null(schema);
         }
     }
     crd
@@ -45,6 +49,21 @@ fn constrain_quantities(schema: &mut JSONSchemaProps) {
             }
         }
         constrain_quantities(property);
+    }
+}
+
+fn forbid_null(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema
+        .properties
+        .iter_mut()
+        .flatten()
+        .for_each(|(_, property)| forbid_null(property));
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        forbid_null(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        forbid_null(values);
     }
 }
 
@@ -99,6 +118,11 @@ mod tests {
             2,
             "requests and limits"
         );
+    }
+
+    #[test]
+    fn nothing_may_be_null() {
+        assert!(!crd_yaml().expect("prints").contains("nullable"));
     }
 
     #[test]
