@@ -32,6 +32,7 @@ suite() {
   # it did not build, or a test ended the whole program
   if ((status != 0 && f == 0)); then f=1; fi
   passed=$((passed + p)) failed=$((failed + f))
+  sed -n 's/^figure: /          /p' "$STEP_LOG"
   say "          $p passed, $f failed"
 }
 
@@ -64,12 +65,12 @@ step "building the tests" "${cargo_tests[@]}" --no-run
 step "building the end-to-end tests" "${cargo_tests[@]}" --no-run --test processes --test kubernetes
 # e2e's tests say `test = false`: they run only when they are named
 suite "unit tests and simulations" "${cargo_tests[@]}"
-suite "bare processes" "${cargo_tests[@]}" --test processes
+suite "bare processes" "${cargo_tests[@]}" --test processes -- --show-output
 step "images" hack/image.sh
 
 if [ "${RAFTERY_USE_KUBECONFIG:-}" = 1 ]; then
   unset RAFTERY_DEVCLUSTER
-  suite "Kubernetes (of $KUBECONFIG)" "${cargo_tests[@]}" --test kubernetes -- --test-threads=1
+  suite "Kubernetes (of $KUBECONFIG)" "${cargo_tests[@]}" --test kubernetes -- --test-threads=1 --show-output
 else
   "$devcluster/down"
   "$devcluster/hoststate" > "$LOG_DIR/host-before"
@@ -77,7 +78,7 @@ else
   step "images into its nodes" "$devcluster/images-load" "$IMAGES_DIR"/{raftery-node,raftery-node-next,raftery-operator,mongodb-standin}.tar
   before=$failed
   # inside there is no network to fetch anything from, and no need
-  CARGO_NET_OFFLINE=true suite "Kubernetes" "$devcluster/run" "${cargo_tests[@]}" --test kubernetes -- --test-threads=1
+  CARGO_NET_OFFLINE=true suite "Kubernetes" "$devcluster/run" "${cargo_tests[@]}" --test kubernetes -- --test-threads=1 --show-output
   ((failed == before)) || evidence
   check "removing the development cluster" "$devcluster/down"
   check "the host is as it was" unchanged_host

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use comfy_table::Table;
+use comfy_table::presets::ASCII_FULL_CONDENSED;
 use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 use mongodb::bson::{Bson, Document};
@@ -274,6 +275,7 @@ const INTERVALS: Columns = &[
 
 fn table(rows: &[Document], columns: Columns, status: &Status) -> Result<String> {
     let mut table = Table::new();
+    table.load_style(ASCII_FULL_CONDENSED);
     table.set_header(columns.iter().map(|(heading, _)| *heading));
     for row in rows {
         let mut cells = Vec::new();
