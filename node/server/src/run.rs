@@ -119,40 +119,60 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     };
     let incarnation = incarnation::load_or_draw(&config.data_dir)?;
     let metrics = Arc::new(Metrics::new());
-    let (assignments, assignments_in) = mpsc::channel(1);
+    let (assignments, mut assignments_in) = mpsc::channel(1);
     let handle = Handle::new(config.clone(), incarnation, Arc::clone(&metrics), assignments);
+    // Before anyone can ask: a node with data must never look blank, or the operator would
+    // replace a member that lost nothing.
+    let resumed = resume(&config, &metrics, &handle)?;
 
     let stop = CancellationToken::new();
     let mut gateways = JoinSet::new();
-    let introductions = Arc::new(Introductions::new(&config, incarnation));
+    serve(&config, incarnation, &handle, token, &mut gateways, &stop).await?;
+    tokio::pin!(shutdown);
+    let started = match resumed {
+        Some(started) => Some(started),
+        None => tokio::select! {
+            started = begin(&config, incarnation, &metrics, &handle, &mut assignments_in) => {
+                Some(started?)
+            }
+            () = &mut shutdown => None,
+        },
+    };
+    let result = match started {
+        Some((running, tasks)) => supervise(&running, tasks, assignments_in, shutdown).await,
+        None => Ok(()),
+    };
+    stop.cancel();
+    while gateways.join_next().await.is_some() {}
+    result
+}
+
+/// Binds and serves the gateways.
+async fn serve(
+    config: &NodeConfig,
+    incarnation: u64,
+    handle: &Handle,
+    token: Option<String>,
+    gateways: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
+    let introductions = Arc::new(Introductions::new(config, incarnation));
     let peer_service = PeerServer::new(PeerService::new(handle.clone(), introductions))
         .max_decoding_message_size(FRAME_BYTES_MAX)
         .max_encoding_message_size(FRAME_BYTES_MAX);
     let peers = tonic::service::Routes::new(peer_service).into_axum_router();
-    let listeners = Listeners::bind("peers", &config.listen_peer_urls).await?;
-    listeners.serve(&peers, &mut gateways, &stop);
-    let listeners = Listeners::bind("admin", &config.listen_admin_urls).await?;
-    listeners.serve(&grpc::admin_router(handle.clone(), token), &mut gateways, &stop);
-    let listeners = Listeners::bind("metrics", &config.listen_metrics_urls).await?;
-    listeners.serve(&http::metrics_router(handle.clone()), &mut gateways, &stop);
-    let listeners = Listeners::bind("clients", &config.listen_client_urls).await?;
-    listeners.serve(&grpc::client_router(handle.clone()), &mut gateways, &stop);
-
-    let mut assignments = assignments_in;
-    tokio::pin!(shutdown);
-    let started = tokio::select! {
-        started = start(&config, incarnation, &metrics, &handle, &mut assignments) => started?,
-        () = &mut shutdown => {
-            stop.cancel();
-            while gateways.join_next().await.is_some() {}
-            return Ok(());
-        }
-    };
-    let (running, tasks) = started;
-    let result = supervise(&running, tasks, assignments, shutdown).await;
-    stop.cancel();
-    while gateways.join_next().await.is_some() {}
-    result
+    let admin = grpc::admin_router(handle.clone(), token);
+    let metrics = http::metrics_router(handle.clone());
+    let clients = grpc::client_router(handle.clone());
+    for (what, urls, router) in [
+        ("peers", &config.listen_peer_urls, peers),
+        ("admin", &config.listen_admin_urls, admin),
+        ("metrics", &config.listen_metrics_urls, metrics),
+        ("clients", &config.listen_client_urls, clients),
+    ] {
+        Listeners::bind(what, urls).await?.serve(&router, gateways, stop);
+    }
+    Ok(())
 }
 
 fn read_token(path: &std::path::Path) -> Result<String, RunError> {
@@ -161,48 +181,54 @@ fn read_token(path: &std::path::Path) -> Result<String, RunError> {
     Ok(text.trim().to_owned())
 }
 
-/// Resumes from the disk, or first comes to an identity.
-async fn start(
+/// Resumes from the disk; `None` if it is blank.
+fn resume(
+    config: &NodeConfig,
+    metrics: &Arc<Metrics>,
+    handle: &Handle,
+) -> Result<Option<(Arc<Running>, Tasks)>, RunError> {
+    let Some((wal, recovered)) = node::open_wal(&config.data_dir)? else { return Ok(None) };
+    let started = node::start(config, wal, recovered, metrics)?;
+    // From here on gateways reach the running node; set once, since a node starts once.
+    let _ = handle.cell().set(Arc::clone(&started.0));
+    Ok(Some(started))
+}
+
+/// Comes to an identity, then starts.
+async fn begin(
     config: &NodeConfig,
     incarnation: u64,
     metrics: &Arc<Metrics>,
     handle: &Handle,
     assignments: &mut AssignmentQueue,
 ) -> Result<(Arc<Running>, Tasks), RunError> {
-    if let Some((wal, recovered)) = node::open_wal(&config.data_dir)? {
-        return publish(handle, node::start(config, wal, recovered, metrics)?);
+    let start = || {
+        resume(config, metrics, handle)?.ok_or_else(|| RunError::File {
+            path: node::wal_dir(&config.data_dir).display().to_string(),
+            source: std::io::ErrorKind::NotFound.into(),
+        })
+    };
+    if config.start != ClusterStart::Managed {
+        bootstrap::find_identity(config, incarnation).await?;
+        return start();
     }
-    if config.start == ClusterStart::Managed {
-        info!(incarnation = format!("{incarnation:x}"), "blank, waiting for an identity");
-        loop {
-            let Some((assignment, reply)) = assignments.recv().await else {
-                return std::future::pending().await;
-            };
-            let written = bootstrap::write_assigned(config, incarnation, assignment);
-            let is_written = written.is_ok();
-            let _ = reply.send(written);
-            if is_written {
-                break;
+    info!(incarnation = format!("{incarnation:x}"), "blank, waiting for an identity");
+    loop {
+        let Some((assignment, reply)) = assignments.recv().await else {
+            return std::future::pending().await;
+        };
+        match bootstrap::write_assigned(config, incarnation, assignment) {
+            Ok(()) => {
+                let started = start()?;
+                // Whoever gave up waiting asks again, and is answered alike.
+                let _ = reply.send(Ok(()));
+                return Ok(started);
+            }
+            Err(refused) => {
+                let _ = reply.send(Err(refused));
             }
         }
-    } else {
-        bootstrap::find_identity(config, incarnation).await?;
     }
-    let Some((wal, recovered)) = node::open_wal(&config.data_dir)? else {
-        let path = node::wal_dir(&config.data_dir).display().to_string();
-        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-        return Err(RunError::File { path, source });
-    };
-    publish(handle, node::start(config, wal, recovered, metrics)?)
-}
-
-/// From here on gateways reach the running node.
-fn publish(
-    handle: &Handle,
-    started: (Arc<Running>, Tasks),
-) -> Result<(Arc<Running>, Tasks), RunError> {
-    let _ = handle.cell().set(Arc::clone(&started.0));
-    Ok(started)
 }
 
 /// Waits until the node is asked to stop or must end.

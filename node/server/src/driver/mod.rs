@@ -191,6 +191,9 @@ struct World {
     metrics: Arc<Metrics>,
     leader: Option<MemberId>,
     applied: LogIndex,
+    /// In this turn. Who waits is told at its end: what was committed in it comes first, the
+    /// removal of the leader itself among it.
+    lost_leader: bool,
     is_removed: bool,
 }
 
@@ -232,6 +235,7 @@ impl Driver {
             metrics: parts.metrics,
             leader: None,
             applied: LogIndex(0),
+            lost_leader: false,
             is_removed: false,
         };
         Self { raft: parts.raft, inbox, world, status, last_turn_ms, config }
@@ -451,6 +455,9 @@ impl Driver {
 
     fn turn(&mut self) {
         dispatch(&mut self.raft, &mut self.world);
+        if std::mem::take(&mut self.world.lost_leader) {
+            self.world.entries.fail_all(&RequestError::LeaderChanged);
+        }
         let status = self.raft.status();
         self.status.send_if_modified(|old| {
             let is_new = *old != status;
@@ -498,9 +505,7 @@ impl Host for World {
     fn status_changed(&mut self, status: Status) {
         if status.leader != self.leader {
             info!(role = ?status.role, term = %status.term, leader = ?status.leader, "leader changed");
-            if self.leader.is_some() {
-                self.entries.fail_all(&RequestError::LeaderChanged);
-            }
+            self.lost_leader |= self.leader.is_some();
             if status.leader.is_some() {
                 self.metrics.count_leader_change();
             }
