@@ -128,20 +128,28 @@ async fn lead(
             let stop = stop_acting.clone();
             async move { controller::run(client, &namespaces, context, stop).await }
         });
-        tokio::select! {
-            () = stop.cancelled() => info!("stopping"),
-            _ = leading.wait_for(|leads| !*leads) => result = Err(RunError::LeaseLost),
-            _ = &mut controllers => {}
-        }
+        let have_ended = tokio::select! {
+            () = stop.cancelled() => {
+                info!("stopping");
+                false
+            }
+            _ = leading.wait_for(|leads| !*leads) => {
+                result = Err(RunError::LeaseLost);
+                false
+            }
+            _ = &mut controllers => true,
+        };
         stop_acting.cancel();
         // A lost lease allows no more deeds; otherwise what is under way may end.
-        if result.is_err() {
-            controllers.abort();
+        let may_end = result.is_ok() && !have_ended;
+        if may_end
+            && tokio::time::timeout(STOP_TIMEOUT, &mut controllers)
+                .await
+                .is_err()
+        {
+            warn!("reconciliations under way took too long to end");
         }
-        let ended = tokio::time::timeout(STOP_TIMEOUT, &mut controllers).await;
-        if ended.is_err() {
-            controllers.abort();
-        }
+        controllers.abort();
         pages.metrics().lead(false);
     }
     // Without a receiver the manager lets the lease go and ends.

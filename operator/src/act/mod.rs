@@ -9,10 +9,11 @@ mod ensure;
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Client};
 use raftery_proto::admin;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::api::Desired;
-use crate::ids::Lineage;
+use crate::ids::{ClusterId, Lineage};
 use crate::observe::{Identity, MemberError, Members, Node, Observed, Role};
 use crate::plan::Step;
 use crate::resources::{Images, client_url, peer_url};
@@ -237,6 +238,19 @@ fn with_uid(uid: &str) -> DeleteParams {
     }
 }
 
+/// The history that a founding begins: as random as the cluster's ID, and the same when the
+/// founder has to be told twice.
+fn first_lineage(cluster_id: ClusterId) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update(b"raftery lineage");
+    hash.update(cluster_id.0.to_be_bytes());
+    let digest: [u8; 32] = hash.finalize().into();
+    let (first, _) = digest
+        .split_first_chunk()
+        .expect("a digest has more than eight bytes");
+    u64::from_be_bytes(*first).max(1)
+}
+
 /// What is gone, or is another object of the same name by now, needs no deletion.
 fn gone_is_fine(
     result: Result<(), kube::Error>,
@@ -294,8 +308,7 @@ fn assign_request(step: &Step) -> Result<admin::AssignRequest, ActError> {
         cluster_id: cluster_id.0,
         lineage: match lineage {
             Some(Lineage(lineage)) => *lineage,
-            // Whoever founds begins a history.
-            None => draw()?,
+            None => first_lineage(*cluster_id),
         },
         member_id: id.0,
         found: lineage.is_none(),

@@ -16,7 +16,7 @@ pub const ADMIN_PORT: u16 = 2382;
 /// How long a node may take to accept a connection. Pods are close; a frozen one never does.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a node may take to say who it is: it answers from memory.
-const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+const STATUS_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How long a change may take: it is answered once committed, a transfer once the other leads.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -21,7 +21,10 @@ pub(super) fn plan(view: &View<'_>) -> Option<Plan> {
     }
     if view.identities().any(|(_, identity)| identity.open) {
         // Open follows the latch, so the latch was lost, or the status was.
-        return match (notes.cluster_id, view.leader) {
+        let noted = notes
+            .cluster_id
+            .filter(|_| !view.noted_founding_came_to_nothing());
+        return match (noted, view.leader) {
             (Some(_), _) => Some(Plan::step(view, Step::LatchFounded)),
             (None, Some(_)) => None,
             (None, None) => {
@@ -63,7 +66,7 @@ pub(super) fn adopt(view: &View<'_>) -> Option<Plan> {
         .filter(|placed| notes.member(placed.member.id).is_none())
         .filter_map(|placed| note_of(view, placed))
         .collect();
-    if notes.cluster_id.is_some() && unknown.is_empty() {
+    if notes.cluster_id == Some(leader.identity.cluster_id) && unknown.is_empty() {
         return None;
     }
     Some(Plan::step(

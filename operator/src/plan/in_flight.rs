@@ -45,6 +45,19 @@ pub(super) fn missing(view: &View<'_>) -> Option<Plan> {
     Some(Plan::wait(view, format!("waiting for {name} to answer")))
 }
 
+/// Waits for voters that don't answer or aren't ready: there may be nothing to do for them, but
+/// all isn't as it shall be.
+pub(super) fn unwell(view: &View<'_>) -> Option<Plan> {
+    view.voters().into_iter().find_map(|placed| {
+        let name = view.desired.pod_name(placed.ordinal);
+        if !matches!(view.presence(&placed), Presence::Here(_)) {
+            return Some(Plan::wait(view, format!("waiting for {name} to answer")));
+        }
+        let is_ready = view.pod(placed.ordinal).is_some_and(|pod| pod.ready);
+        (!is_ready).then(|| Plan::wait(view, format!("waiting for {name} to be ready")))
+    })
+}
+
 /// Deletes the claim at an ordinal, then its pod: the claim stays until the pod is gone, and the
 /// StatefulSet makes neither anew before.
 pub(super) fn wipe_disk(view: &View<'_>, ordinal: u32) -> Plan {
@@ -119,8 +132,8 @@ fn remove(view: &View<'_>, placed: &Placed<'_>) -> Plan {
     let is_surplus = ordinal >= view.desired.replicas;
     let is_back = match view.presence(placed) {
         Presence::Here(_) => !view.is_doomed(placed),
-        Presence::Silent => placed.member.active,
-        Presence::Unassigned | Presence::OtherDisk => false,
+        Presence::Silent | Presence::Unassigned => placed.member.active,
+        Presence::OtherDisk => false,
     };
     if is_back && !is_surplus {
         return Plan::step(view, Step::CancelRemoval { id, ordinal });

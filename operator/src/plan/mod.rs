@@ -146,6 +146,7 @@ pub fn plan(desired: &Desired, template_hash: &str, observed: &Observed, now: No
         .or_else(|| scale::plan(&view))
         .or_else(|| roll::configure(&view))
         .or_else(|| roll::plan(&view))
+        .or_else(|| in_flight::unwell(&view))
         .unwrap_or_else(|| Plan::hold(&view, State::Steady, "all is as it shall be"))
 }
 

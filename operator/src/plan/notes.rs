@@ -95,6 +95,9 @@ impl Notes {
                 members,
                 founded,
             } => {
+                if next.cluster_id != Some(*cluster_id) {
+                    next.members.clear();
+                }
                 next.cluster_id = Some(*cluster_id);
                 next.founded |= *founded;
                 for member in members {

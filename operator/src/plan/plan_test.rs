@@ -168,6 +168,52 @@ fn an_empty_status_and_an_emptied_ordinal_0_found_nothing() {
     assert_eq!(model.voters(), 3);
 }
 
+/// What nodes say before they have read their disks.
+fn still_reading(model: &Model, ordinals: std::ops::Range<u32>) -> crate::observe::Observed {
+    let mut observed = model.observe();
+    for ordinal in ordinals {
+        let node = observed
+            .ordinals
+            .get_mut(&ordinal)
+            .unwrap()
+            .node
+            .as_mut()
+            .unwrap();
+        node.identity = None;
+    }
+    observed
+}
+
+#[test]
+fn a_member_that_hasnt_read_its_disk_yet_isnt_taken_for_one_that_lost_it() {
+    let model = Model::founded(&desired(3));
+    let follower = (0..3)
+        .find(|ordinal| Some(*ordinal) != model.leader_ordinal())
+        .unwrap();
+    let observed = still_reading(&model, follower..follower + 1);
+    let plan = super::plan(&desired(3), "t1", &observed, model.now);
+    assert_holds(&plan, State::Waiting, "to answer");
+}
+
+#[test]
+fn a_founding_noted_while_nodes_read_their_disks_gives_way_to_the_cluster_that_is_there() {
+    let mut model = Model::founded(&desired(3));
+    let cluster_id = model.notes.cluster_id;
+    model.notes = Default::default();
+    let observed = still_reading(&model, 0..3);
+    let plan = super::plan(&desired(3), "t1", &observed, model.now);
+    assert!(
+        matches!(plan.step, Some(Step::NoteFounding { .. })),
+        "{plan}"
+    );
+    model.act(&desired(3), &plan, true);
+    assert_ne!(model.notes.cluster_id, cluster_id);
+    let steps = steps(&mut model, &desired(3), 5);
+    assert_eq!(steps, ["Adopt"]);
+    assert_eq!((model.notes.cluster_id, model.foundings), (cluster_id, 1));
+    assert_eq!(model.notes.members.len(), 3);
+}
+
 #[test]
 fn two_clusters_among_the_nodes_stall_everything() {
     let mut model = Model::founded(&desired(3));
@@ -226,7 +272,7 @@ fn a_frozen_member_is_replaced_after_its_time_and_not_before() {
     model.freeze(frozen);
     for _ in 0..10 {
         let plan = model.turn(&desired(3));
-        assert_eq!(plan.step, None, "{plan}");
+        assert_holds(&plan, State::Waiting, "to answer");
     }
     let steps = steps(&mut model, &desired(3), 20);
     let expected = [

@@ -49,8 +49,8 @@ pub(super) fn begin(view: &View<'_>, placed: &Placed<'_>, reason: Removal) -> Pl
 
 fn why_broken(view: &View<'_>, placed: &Placed<'_>) -> Option<Removal> {
     match view.presence(placed) {
-        Presence::OtherDisk | Presence::Unassigned => Some(Removal::LostDisk),
-        Presence::Silent => view
+        Presence::OtherDisk => Some(Removal::LostDisk),
+        Presence::Silent | Presence::Unassigned => view
             .is_unresponsive(placed)
             .then_some(Removal::Unresponsive),
         // The only member's disk has nobody to take its place: it must not be touched.

@@ -38,7 +38,8 @@ pub(crate) struct Placed<'a> {
 pub(crate) enum Presence<'a> {
     /// The member.
     Here(&'a Identity),
-    /// The blank disk that the ID is for.
+    /// The disk that the ID is for, without identity: a learner's that wasn't assigned yet, or a
+    /// node that hasn't read its disk yet.
     Unassigned,
     /// Another disk.
     OtherDisk,
@@ -99,7 +100,9 @@ impl<'a> View<'a> {
             Some((_, members)) => members.push(who),
             None => clusters.push((id, vec![who])),
         };
-        if let Some(id) = self.observed.notes.cluster_id {
+        if let Some(id) = self.observed.notes.cluster_id
+            && !self.noted_founding_came_to_nothing()
+        {
             add(id, "the status".to_owned());
         }
         for (ordinal, identity) in self.identities() {
@@ -133,6 +136,22 @@ impl<'a> View<'a> {
             "member {} is named {:?}, which is no pod of this cluster; nothing is touched",
             foreign.id, foreign.name
         ))
+    }
+
+    /// Whether the noted cluster was never founded: all nodes answer, and none has heard of it. A
+    /// founding may be noted while nodes that have data are still reading it.
+    pub(crate) fn noted_founding_came_to_nothing(&self) -> bool {
+        let notes = &self.observed.notes;
+        let everyone_answers = self
+            .observed
+            .ordinals
+            .values()
+            .all(|seen| seen.node.is_some());
+        let mut others = self.identities().peekable();
+        !notes.founded
+            && everyone_answers
+            && others.peek().is_some()
+            && others.all(|(_, identity)| Some(identity.cluster_id) != notes.cluster_id)
     }
 
     /// Members as the leader has them, by ordinal; none without a leader.
@@ -203,11 +222,7 @@ impl<'a> View<'a> {
         match &node.identity {
             Some(identity) if identity.member_id == placed.member.id => Presence::Here(identity),
             Some(_) => Presence::OtherDisk,
-            None if placed.member.is_learner
-                && placed.member.incarnation == Some(node.incarnation) =>
-            {
-                Presence::Unassigned
-            }
+            None if placed.member.incarnation == Some(node.incarnation) => Presence::Unassigned,
             None => Presence::OtherDisk,
         }
     }
@@ -231,7 +246,11 @@ impl<'a> View<'a> {
             Host::Ready | Host::Deleted | Host::OutOfService => pod.image_present,
             Host::None | Host::NotReady => false,
         };
-        seen.node.is_none() && could_run && self.silence(placed) >= self.desired.unresponsive_after
+        let is_silent = match self.presence(placed) {
+            Presence::Silent | Presence::Unassigned => true,
+            Presence::Here(_) | Presence::OtherDisk => false,
+        };
+        is_silent && could_run && self.silence(placed) >= self.desired.unresponsive_after
     }
 
     /// How long the leader has heard nothing of a member. A leader that never heard it can't
@@ -287,8 +306,10 @@ impl<'a> View<'a> {
                 Some(MemberPhase::Joining | MemberPhase::Active | MemberPhase::Unreachable) => {}
             }
             let phase = match self.presence(&placed) {
-                Presence::Silent | Presence::OtherDisk => MemberPhase::Unreachable,
-                Presence::Unassigned => MemberPhase::Joining,
+                Presence::Unassigned if placed.member.is_learner => MemberPhase::Joining,
+                Presence::Silent | Presence::Unassigned | Presence::OtherDisk => {
+                    MemberPhase::Unreachable
+                }
                 Presence::Here(_) if placed.member.is_learner => MemberPhase::Joining,
                 Presence::Here(_) => MemberPhase::Active,
             };
