@@ -69,14 +69,14 @@ pub enum MessageBody {
         /// Commit index, not beyond what this follower is known to hold.
         commit: LogIndex,
     },
-    /// Answer to `Heartbeat`.
+    /// Answer to `Heartbeat`; also tells the leader of an older term that it is over.
     HeartbeatResponse {
-        /// The round answered.
+        /// The round answered; 0 to the leader of an older term.
         number: u64,
     },
     /// A follower asks where a linearizable read must wait for (§6.4).
     ReadIndex {
-        /// The follower's name for the read.
+        /// The follower's name for the read, never used twice by it.
         id: ReadId,
     },
     /// Answer to `ReadIndex`, after a quorum confirmed the leader.

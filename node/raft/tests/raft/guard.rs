@@ -6,7 +6,7 @@ use raftery_raft::{
 };
 
 use crate::cluster::{A, B, C};
-use crate::ready::{at, data, leader, log_id, member, message};
+use crate::member::{at, data, leader, log_id, member, message};
 
 #[track_caller]
 fn refused(raft: &mut Raft, from: MemberId, term: u64, body: MessageBody) -> String {

@@ -3,8 +3,10 @@
 
 mod cluster;
 mod guard;
+mod member;
 mod network;
-mod ready;
+mod ready_follower;
+mod ready_leader;
 mod stories_elections;
 mod stories_membership;
 mod stories_reads;

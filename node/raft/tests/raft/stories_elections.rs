@@ -5,7 +5,7 @@ use std::time::Duration;
 use raftery_raft::{LogIndex, ProposeError, Recovered, RoleKind, Term};
 
 use crate::cluster::{A, B, C, Cluster, D, E, ELECTION, founded};
-use crate::ready::data;
+use crate::member::data;
 
 #[test]
 fn three_founders_elect_a_leader_that_commits() {
@@ -237,7 +237,7 @@ fn figure_8_what_a_majority_holds_of_an_earlier_term_may_be_overwritten() {
 
 #[test]
 fn commits_only_entries_of_its_own_term() {
-    use crate::ready::{at, log_id, message};
+    use crate::member::{at, log_id, message};
     use raftery_raft::{MessageBody, PersistSeq, Raft};
 
     // A alone: it leads term 4 with an entry 2 of term 2, and its own entry is 3.

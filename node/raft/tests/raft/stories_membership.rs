@@ -7,7 +7,7 @@ use raftery_raft::{
 };
 
 use crate::cluster::{A, B, C, Cluster, D, ELECTION};
-use crate::ready::message;
+use crate::member::message;
 
 fn add(id: MemberId) -> ConfChange {
     ConfChange::AddLearner {

@@ -3,7 +3,7 @@
 use raftery_raft::{LogIndex, Recovered, RoleKind, Term};
 
 use crate::cluster::{A, B, C, Cluster, ELECTION, founded};
-use crate::ready::data;
+use crate::member::data;
 
 #[test]
 fn single_node_acknowledges_only_after_durable() {
