@@ -13,9 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use raftery_config::{ClusterStart, ClusterState, NodeConfig};
 use raftery_proto::peer as proto;
-use raftery_raft::{
-    ConfChange, Entry, HardState, LogId, LogIndex, MemberId, Payload, Term,
-};
+use raftery_raft::{ConfChange, Entry, HardState, LogId, LogIndex, MemberId, Payload, Term};
 use raftery_wal::{RealFs, Wal, WalIdentity, WalOptions};
 use sha2::{Digest, Sha256};
 use tracing::{debug, info};
@@ -125,13 +123,26 @@ pub fn write_assigned(
     }
     if assignment.incarnation != incarnation {
         let expected = assignment.incarnation;
-        return Err(AssignError::IncarnationMismatch { expected, actual: incarnation });
+        return Err(AssignError::IncarnationMismatch {
+            expected,
+            actual: incarnation,
+        });
     }
-    let Assignment { cluster_id, lineage, member_id, found, .. } = assignment;
+    let Assignment {
+        cluster_id,
+        lineage,
+        member_id,
+        found,
+        ..
+    } = assignment;
     if cluster_id == 0 || lineage == 0 || member_id.0 == 0 {
         return Err(AssignError::Zero);
     }
-    let identity = WalIdentity { cluster_id, lineage, member_id };
+    let identity = WalIdentity {
+        cluster_id,
+        lineage,
+        member_id,
+    };
     let founders = if found {
         let record = MemberRecord {
             name: config.name.clone(),
@@ -156,7 +167,12 @@ pub fn write_assigned(
 /// When a peer's cluster knows another disk under this node's URLs, or the identity can't be
 /// written.
 pub async fn find_identity(config: &NodeConfig, incarnation: u64) -> Result<(), RunError> {
-    let ClusterStart::Static { state, token, initial_cluster } = &config.start else {
+    let ClusterStart::Static {
+        state,
+        token,
+        initial_cluster,
+    } = &config.start
+    else {
         // Managed nodes are told; see `write_assigned`.
         return std::future::pending().await;
     };
@@ -186,8 +202,10 @@ async fn found(
             break;
         }
         if round % ROUNDS_PER_REPORT == 0 {
-            let missing: Vec<_> =
-                initial_cluster.keys().filter(|name| !incarnations.contains_key(*name)).collect();
+            let missing: Vec<_> = initial_cluster
+                .keys()
+                .filter(|name| !incarnations.contains_key(*name))
+                .collect();
             info!(?missing, "waiting for the peers of --initial-cluster");
         }
         tokio::time::sleep(ASK_PAUSE).await;
@@ -204,7 +222,11 @@ async fn found(
         };
         founders.push((derive_member(cluster_id, incarnation), record));
     }
-    info!(cluster = format!("{cluster_id:x}"), members = founders.len(), "founding the cluster");
+    info!(
+        cluster = format!("{cluster_id:x}"),
+        members = founders.len(),
+        "founding the cluster"
+    );
     let identity = WalIdentity {
         cluster_id,
         lineage,
@@ -226,7 +248,9 @@ async fn introduce(
             incarnation,
             peer_urls: config.initial_advertise_peer_urls.clone(),
         };
-        let Ok(mut client) = transport::client(url) else { continue };
+        let Ok(mut client) = transport::client(url) else {
+            continue;
+        };
         let answer = match tokio::time::timeout(ASK_TIMEOUT, client.introduce(request)).await {
             Ok(Ok(answer)) => answer.into_inner(),
             Ok(Err(status)) => {
@@ -261,7 +285,9 @@ async fn join(
         .collect();
     for round in 0_u64.. {
         for url in &others {
-            let Ok(mut client) = transport::client(url) else { continue };
+            let Ok(mut client) = transport::client(url) else {
+                continue;
+            };
             let request = proto::JoinRequest {
                 incarnation,
                 name: config.name.clone(),
@@ -283,7 +309,10 @@ async fn join(
                 }
                 Ok(Err(status)) if status.code() == tonic::Code::FailedPrecondition => {
                     let reason = status.message().to_owned();
-                    return Err(RunError::JoinRefused { url: (*url).clone(), reason });
+                    return Err(RunError::JoinRefused {
+                        url: (*url).clone(),
+                        reason,
+                    });
                 }
                 Ok(Err(status)) => debug!(url, reason = status.message(), "not joined yet"),
                 Err(_) => debug!(url, "no answer"),
@@ -335,7 +364,9 @@ fn derive_member(cluster_id: u64, incarnation: u64) -> MemberId {
 /// The first eight bytes as a number that isn't 0.
 fn first_u64(hash: &[u8]) -> u64 {
     let bytes = hash.iter().take(8);
-    bytes.fold(0_u64, |n, byte| n << 8 | u64::from(*byte)).max(1)
+    bytes
+        .fold(0_u64, |n, byte| n << 8 | u64::from(*byte))
+        .max(1)
 }
 
 /// Writes the identity: the WAL with its first entries, all or nothing. Without founders the
@@ -349,24 +380,44 @@ fn write_wal(
     let first = first_entries(founders, is_open);
     // Every founder writes the same entries in the same term, so they count as committed.
     let hard_state = match first.last() {
-        Some(last) => HardState { term: last.id.term, vote: None, commit: last.id.index },
+        Some(last) => HardState {
+            term: last.id.term,
+            vote: None,
+            commit: last.id.index,
+        },
         None => HardState::default(),
     };
     let options = WalOptions::default();
-    Wal::create(RealFs, &wal_dir(data_dir), identity, options, &first, hard_state).map(drop)
+    Wal::create(
+        RealFs,
+        &wal_dir(data_dir),
+        identity,
+        options,
+        &first,
+        hard_state,
+    )
+    .map(drop)
 }
 
 fn first_entries(founders: &[(MemberId, MemberRecord)], is_open: bool) -> Vec<Entry> {
     let mut payloads = Vec::new();
     if !founders.is_empty() {
         let encode = |record: &MemberRecord| -> Bytes {
-            record.encode().expect("a record holds nothing that can't be encoded")
+            record
+                .encode()
+                .expect("a record holds nothing that can't be encoded")
         };
-        let members = founders.iter().map(|(id, record)| (*id, encode(record))).collect();
+        let members = founders
+            .iter()
+            .map(|(id, record)| (*id, encode(record)))
+            .collect();
         payloads.push(Payload::ConfChange(ConfChange::Found { members }));
     }
     if is_open {
-        let nobody = Waiter { origin: MemberId(0), request: 0 };
+        let nobody = Waiter {
+            origin: MemberId(0),
+            request: 0,
+        };
         let open = command::encode(nobody, &Command::Open)
             .expect("the command holds nothing that can't be encoded");
         payloads.push(Payload::Data(open));
@@ -374,7 +425,10 @@ fn first_entries(founders: &[(MemberId, MemberRecord)], is_open: bool) -> Vec<En
     (1..)
         .zip(payloads)
         .map(|(index, payload)| Entry {
-            id: LogId { term: Term(1), index: LogIndex(index) },
+            id: LogId {
+                term: Term(1),
+                index: LogIndex(index),
+            },
             payload,
         })
         .collect()
@@ -385,7 +439,10 @@ mod tests {
     use super::*;
 
     fn cluster(names: &[&str]) -> BTreeMap<String, Vec<String>> {
-        names.iter().map(|n| ((*n).to_owned(), vec![format!("http://{n}:2380")])).collect()
+        names
+            .iter()
+            .map(|n| ((*n).to_owned(), vec![format!("http://{n}:2380")]))
+            .collect()
     }
 
     fn disks(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
@@ -405,8 +462,14 @@ mod tests {
     fn another_disk_or_token_makes_another_cluster() {
         let peers = cluster(&["a", "b"]);
         let first = derive_cluster("t", &peers, &disks(&[("a", 1), ("b", 2)]));
-        assert_ne!(first, derive_cluster("t", &peers, &disks(&[("a", 1), ("b", 3)])));
-        assert_ne!(first, derive_cluster("u", &peers, &disks(&[("a", 1), ("b", 2)])));
+        assert_ne!(
+            first,
+            derive_cluster("t", &peers, &disks(&[("a", 1), ("b", 3)]))
+        );
+        assert_ne!(
+            first,
+            derive_cluster("u", &peers, &disks(&[("a", 1), ("b", 2)]))
+        );
     }
 
     #[test]

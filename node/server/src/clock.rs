@@ -18,6 +18,8 @@ pub(crate) fn now() -> Instant {
 /// The wall clock in milliseconds since 1970, for people only: nothing is decided by it.
 #[must_use]
 pub(crate) fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

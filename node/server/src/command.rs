@@ -94,7 +94,9 @@ pub struct Waiter {
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// Too short, or a layout that this version doesn't know.
-    #[error("entry has layout version {0:?}; this version knows only {VERSION}: was it written by a newer one?")]
+    #[error(
+        "entry has layout version {0:?}; this version knows only {VERSION}: was it written by a newer one?"
+    )]
     Layout(Option<u8>),
     /// An unknown kind, or damaged.
     #[error("unknown or damaged command in the log: was it written by a newer version?")]
@@ -124,10 +126,16 @@ pub fn waiter(data: &[u8]) -> Result<Waiter, CommandError> {
         return Err(layout());
     }
     let number = |at: usize| -> Result<u64, CommandError> {
-        let bytes = data.get(at..at + 8).and_then(|b| b.try_into().ok()).ok_or_else(layout)?;
+        let bytes = data
+            .get(at..at + 8)
+            .and_then(|b| b.try_into().ok())
+            .ok_or_else(layout)?;
         Ok(u64::from_le_bytes(bytes))
     };
-    Ok(Waiter { origin: MemberId(number(1)?), request: number(9)? })
+    Ok(Waiter {
+        origin: MemberId(number(1)?),
+        request: number(9)?,
+    })
 }
 
 /// Reads the command.
@@ -145,7 +153,10 @@ mod tests {
 
     #[test]
     fn a_command_comes_back_as_it_went_in() {
-        let waiter_in = Waiter { origin: MemberId(7), request: 9 };
+        let waiter_in = Waiter {
+            origin: MemberId(7),
+            request: 9,
+        };
         let command = Command::SetWindow { window_ms: 1000 };
         let data = encode(waiter_in, &command).unwrap();
         assert_eq!(waiter(&data).unwrap(), waiter_in);
@@ -154,7 +165,10 @@ mod tests {
 
     #[test]
     fn an_unknown_layout_or_kind_is_an_error() {
-        assert!(matches!(decode(&[9; 40]), Err(CommandError::Layout(Some(9)))));
+        assert!(matches!(
+            decode(&[9; 40]),
+            Err(CommandError::Layout(Some(9)))
+        ));
         let mut data = vec![VERSION];
         data.extend_from_slice(&[0; 16]);
         data.push(200);

@@ -53,7 +53,10 @@ impl Source for AppliedLedger {
             let (rows, pending) = {
                 let state = self.state.read().expect("no holder of the lock panics");
                 let cursor = state.ledger.exported_index();
-                (state.ledger.batches_after(cursor, max), state.ledger.pending())
+                (
+                    state.ledger.batches_after(cursor, max),
+                    state.ledger.pending(),
+                )
             };
             if !rows.is_empty() {
                 return Batches { rows, pending };
@@ -69,7 +72,9 @@ impl Source for AppliedLedger {
         let running = self.running.get().and_then(Weak::upgrade);
         let running = running.ok_or_else(|| MarkError("server stopped".to_owned()))?;
         let marked = replicate(&running, &Command::LedgerExported { index }).await;
-        marked.map(|_| ()).map_err(|error| MarkError(error.to_string()))
+        marked
+            .map(|_| ())
+            .map_err(|error| MarkError(error.to_string()))
     }
 }
 
@@ -83,8 +88,11 @@ pub(crate) fn start(
     applied: watch::Receiver<LogIndex>,
 ) -> (ExportHandle, JoinHandle<()>) {
     let running = Arc::new(OnceLock::new());
-    let source =
-        AppliedLedger { state: Arc::clone(state), applied, running: Arc::clone(&running) };
+    let source = AppliedLedger {
+        state: Arc::clone(state),
+        applied,
+        running: Arc::clone(&running),
+    };
     let mut raft = driver.status.clone();
     let (leads, is_leading) = watch::channel(false);
     let (export, status) =

@@ -138,18 +138,30 @@ pub async fn replicate(
     command: &Command,
 ) -> Result<(LogIndex, Outcome), RequestError> {
     let request = running.next_request();
-    let waiter = Waiter { origin: running.me.id, request };
+    let waiter = Waiter {
+        origin: running.me.id,
+        request,
+    };
     let data = command::encode(waiter, command).map_err(|_| RequestError::Stopped)?;
     if data.len() > REQUEST_BYTES_MAX {
-        return Err(RequestError::TooLarge { bytes: data.len(), bytes_max: REQUEST_BYTES_MAX });
+        return Err(RequestError::TooLarge {
+            bytes: data.len(),
+            bytes_max: REQUEST_BYTES_MAX,
+        });
     }
     let deadline = Instant::now() + running.request_timeout;
     loop {
         let (reply, answer) = oneshot::channel();
-        let propose = ClientInput::Propose { data: data.clone(), request, reply };
+        let propose = ClientInput::Propose {
+            data: data.clone(),
+            request,
+            reply,
+        };
         running.to_driver(propose).await?;
         match wait(deadline, answer).await {
-            Err(RequestError::NotLeader { leader: Some(leader) }) if leader != running.me.id => {
+            Err(RequestError::NotLeader {
+                leader: Some(leader),
+            }) if leader != running.me.id => {
                 match forward_command(running, leader, &data, request, deadline).await {
                     Err(RequestError::NotLeader { .. }) => {}
                     other => return other,
@@ -161,7 +173,11 @@ pub async fn replicate(
         }
         if Instant::now() + LEADER_PAUSE >= deadline {
             let has_leader = running.driver.status.borrow().leader.is_some();
-            return Err(if has_leader { RequestError::TimedOut } else { RequestError::NoLeader });
+            return Err(if has_leader {
+                RequestError::TimedOut
+            } else {
+                RequestError::NoLeader
+            });
         }
         tokio::time::sleep(LEADER_PAUSE).await;
     }
@@ -187,11 +203,19 @@ async fn forward_command(
 ) -> Result<(LogIndex, Outcome), RequestError> {
     let (reply, answer) = oneshot::channel();
     let (registered, is_registered) = oneshot::channel();
-    running.to_driver(ClientInput::Await { request, reply, registered }).await?;
+    running
+        .to_driver(ClientInput::Await {
+            request,
+            reply,
+            registered,
+        })
+        .await?;
     is_registered.await.map_err(|_| RequestError::Stopped)?;
     let forwarded = proto::forward_request::Request::Command(data.clone());
     let sent = forward(running, leader, forwarded);
-    timeout_at(deadline, sent).await.map_err(|_| RequestError::TimedOut)??;
+    timeout_at(deadline, sent)
+        .await
+        .map_err(|_| RequestError::TimedOut)??;
     wait(deadline, answer).await
 }
 
@@ -201,7 +225,9 @@ async fn forward(
     leader: MemberId,
     request: proto::forward_request::Request,
 ) -> Result<LogIndex, RequestError> {
-    let channel = running.channel_to(leader).ok_or(RequestError::NotLeader { leader: None })?;
+    let channel = running
+        .channel_to(leader)
+        .ok_or(RequestError::NotLeader { leader: None })?;
     let mut client = proto::peer_client::PeerClient::new(channel)
         .max_encoding_message_size(transport::FRAME_BYTES_MAX);
     let request = proto::ForwardRequest {
@@ -256,7 +282,15 @@ impl Handle {
         assignments: Assignments,
     ) -> Self {
         let running = OnceLock::new();
-        Self { shared: Arc::new(Shared { config, incarnation, metrics, running, assignments }) }
+        Self {
+            shared: Arc::new(Shared {
+                config,
+                incarnation,
+                metrics,
+                running,
+                assignments,
+            }),
+        }
     }
 
     /// The running node, once it has its identity.
@@ -282,7 +316,11 @@ impl Handle {
 
     fn open_for_clients(&self) -> Result<&Arc<Running>, RequestError> {
         let running = self.running()?;
-        if self.is_open() { Ok(running) } else { Err(RequestError::NotOpen) }
+        if self.is_open() {
+            Ok(running)
+        } else {
+            Err(RequestError::NotOpen)
+        }
     }
 
     /// Replicates a client's write; answered once it is applied here.
@@ -358,7 +396,9 @@ impl Handle {
     /// The header of an answer given now.
     #[must_use]
     pub fn header(&self) -> Header {
-        let Some(running) = self.cell().get() else { return Header::default() };
+        let Some(running) = self.cell().get() else {
+            return Header::default();
+        };
         let state = running.state.read().expect("no holder of the lock panics");
         self.header_at(running, state.store.revision())
     }
@@ -375,14 +415,23 @@ impl Handle {
     /// A picture of Raft; `None` while blank.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
-        self.cell().get().map(|running| running.driver.status.borrow().clone())
+        self.cell()
+            .get()
+            .map(|running| running.driver.status.borrow().clone())
     }
 
     /// Records of the members.
     #[must_use]
     pub fn members(&self) -> Members {
-        let Some(running) = self.cell().get() else { return Members::new() };
-        running.state.read().expect("no holder of the lock panics").members.clone()
+        let Some(running) = self.cell().get() else {
+            return Members::new();
+        };
+        running
+            .state
+            .read()
+            .expect("no holder of the lock panics")
+            .members
+            .clone()
     }
 
     /// Changes the membership, wherever the leader is; answered once applied here.
@@ -421,7 +470,9 @@ impl Handle {
     ) -> Result<u64, RequestError> {
         let running = self.running()?;
         self.check_change(running, &change)?;
-        let index = running.change_here(into_raft(change)?, expected.map(LogIndex)).await?;
+        let index = running
+            .change_here(into_raft(change)?, expected.map(LogIndex))
+            .await?;
         Ok(index.0)
     }
 
@@ -430,7 +481,9 @@ impl Handle {
         running: &Running,
         change: &MembershipChange,
     ) -> Result<(), MembershipError> {
-        let MembershipChange::AddLearner { id, record } = change else { return Ok(()) };
+        let MembershipChange::AddLearner { id, record } = change else {
+            return Ok(());
+        };
         if let Some(url) = record.peer_urls.iter().find(|url| !is_url(url)) {
             return Err(MembershipError::InvalidUrl(url.clone()));
         }
@@ -439,7 +492,14 @@ impl Handle {
             return Err(MembershipError::PeerUrlTaken(url));
         }
         // etcd's limit; one member at a time also keeps the operator's steps apart.
-        if !running.driver.status.borrow().membership.learners.is_empty() {
+        if !running
+            .driver
+            .status
+            .borrow()
+            .membership
+            .learners
+            .is_empty()
+        {
             return Err(MembershipError::TooManyLearners);
         }
         Ok(())
@@ -458,7 +518,10 @@ impl Handle {
             return Err(MembershipError::InvalidUrl(url.clone()).into());
         }
         let running = self.serving()?;
-        let command = Command::UpdateMember { id: id.0, peer_urls };
+        let command = Command::UpdateMember {
+            id: id.0,
+            peer_urls,
+        };
         match replicate(running, &command).await? {
             (_, Outcome::Updated(result)) => Ok(result?),
             _ => Err(RequestError::LeaderChanged),
@@ -491,7 +554,11 @@ impl Handle {
         };
         let (reply, answer) = oneshot::channel();
         let input = Input::Transfer { to, reply };
-        running.driver.inputs.send(input).map_err(|_| RequestError::Stopped)?;
+        running
+            .driver
+            .inputs
+            .send(input)
+            .map_err(|_| RequestError::Stopped)?;
         match answer.await.map_err(|_| RequestError::Stopped)? {
             Ok(()) => {}
             Err(raftery_raft::TransferError::NotLeader { leader }) => {
@@ -542,7 +609,11 @@ impl Handle {
     pub async fn assign(&self, assignment: Assignment) -> Result<(), AssignError> {
         let (reply, answer) = oneshot::channel();
         let stopped = |_| AssignError::Stopped;
-        self.shared.assignments.send((assignment, reply)).await.map_err(|_| AssignError::Stopped)?;
+        self.shared
+            .assignments
+            .send((assignment, reply))
+            .await
+            .map_err(|_| AssignError::Stopped)?;
         answer.await.map_err(stopped)?
     }
 
@@ -561,15 +632,21 @@ impl Handle {
     /// Clients are served.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.cell()
-            .get()
-            .is_some_and(|r| r.state.read().expect("no holder of the lock panics").is_open)
+        self.cell().get().is_some_and(|r| {
+            r.state
+                .read()
+                .expect("no holder of the lock panics")
+                .is_open
+        })
     }
 
     /// An operator manages the membership.
     #[must_use]
     pub fn is_managed(&self) -> bool {
-        matches!(self.shared.config.start, raftery_config::ClusterStart::Managed)
+        matches!(
+            self.shared.config.start,
+            raftery_config::ClusterStart::Managed
+        )
     }
 
     /// The node's name.
@@ -587,13 +664,17 @@ impl Handle {
     /// The driver's loop turned lately; a blank node is alive.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.cell().get().is_none_or(|running| running.since_last_turn() < STUCK)
+        self.cell()
+            .get()
+            .is_none_or(|running| running.since_last_turn() < STUCK)
     }
 
     /// A leader's view of the others; empty elsewhere.
     #[must_use]
     pub fn progress(&self) -> Vec<MemberProgress> {
-        let Some(status) = self.status() else { return Vec::new() };
+        let Some(status) = self.status() else {
+            return Vec::new();
+        };
         let now = clock::now();
         let timeout = self.shared.config.election_timeout;
         let last = status.last_index.0;
@@ -613,21 +694,28 @@ impl Handle {
     /// How the ledger stands.
     #[must_use]
     pub fn ledger_status(&self) -> LedgerStatus {
-        let Some(running) = self.cell().get() else { return LedgerStatus::default() };
+        let Some(running) = self.cell().get() else {
+            return LedgerStatus::default();
+        };
         let state = running.state.read().expect("no holder of the lock panics");
         LedgerStatus {
             mongodb: running.export.is_some(),
             last_index: state.ledger.last_index(),
             exported_index: state.ledger.exported_index(),
             pending: state.ledger.pending(),
-            error: running.export.as_ref().and_then(crate::exporting::ExportHandle::error),
+            error: running
+                .export
+                .as_ref()
+                .and_then(crate::exporting::ExportHandle::error),
         }
     }
 
     /// Rows of the ledger from a Raft index on.
     #[must_use]
     pub fn ledger_rows(&self, from_index: u64, limit: usize) -> LedgerRows {
-        let Some(running) = self.cell().get() else { return LedgerRows::default() };
+        let Some(running) = self.cell().get() else {
+            return LedgerRows::default();
+        };
         let state = running.state.read().expect("no holder of the lock panics");
         LedgerRows {
             rows: state.ledger.rows(from_index, limit),
@@ -639,7 +727,9 @@ impl Handle {
     /// Scores and last verdicts by member.
     #[must_use]
     pub fn scores(&self) -> BTreeMap<u64, (i64, Option<Verdict>)> {
-        let Some(running) = self.cell().get() else { return BTreeMap::new() };
+        let Some(running) = self.cell().get() else {
+            return BTreeMap::new();
+        };
         let state = running.state.read().expect("no holder of the lock panics");
         let ledger = &state.ledger;
         let score = |(id, score): (raftery_behaviour::MemberId, i32)| {
@@ -651,8 +741,15 @@ impl Handle {
     /// Bytes of keys and values, the same on every member.
     #[must_use]
     pub fn db_bytes(&self) -> u64 {
-        let Some(running) = self.cell().get() else { return 0 };
-        running.state.read().expect("no holder of the lock panics").store.logical_bytes()
+        let Some(running) = self.cell().get() else {
+            return 0;
+        };
+        running
+            .state
+            .read()
+            .expect("no holder of the lock panics")
+            .store
+            .logical_bytes()
     }
 
     /// Counters.
@@ -664,15 +761,23 @@ impl Handle {
     /// Unit of judging.
     #[must_use]
     pub fn window(&self) -> Duration {
-        let Some(running) = self.cell().get() else { return crate::state::WINDOW_DEFAULT };
-        running.state.read().expect("no holder of the lock panics").window
+        let Some(running) = self.cell().get() else {
+            return crate::state::WINDOW_DEFAULT;
+        };
+        running
+            .state
+            .read()
+            .expect("no holder of the lock panics")
+            .window
     }
 }
 
 fn best_follower(status: &Status) -> Option<MemberId> {
     let voters = &status.membership.voters;
     let others = status.progress.iter().filter(|(id, _)| voters.contains(id));
-    others.max_by_key(|(_, progress)| progress.matched).map(|(id, _)| *id)
+    others
+        .max_by_key(|(_, progress)| progress.matched)
+        .map(|(id, _)| *id)
 }
 
 fn is_url(url: &str) -> bool {

@@ -34,9 +34,8 @@ async fn publish(running: &Running, config: &NodeConfig) {
     let differs = {
         let state = running.state.read().expect("no holder of the lock panics");
         let record = state.members.get(&id);
-        record.is_some_and(|r| {
-            r.name != config.name || r.client_urls != config.advertise_client_urls
-        })
+        record
+            .is_some_and(|r| r.name != config.name || r.client_urls != config.advertise_client_urls)
     };
     if !differs || running.driver.status.borrow().leader.is_none() {
         return;
@@ -68,5 +67,10 @@ fn waiting(running: &Running) -> Vec<MemberId> {
     let status = running.driver.status.borrow().clone();
     let state = running.state.read().expect("no holder of the lock panics");
     let wants = |id: &MemberId| state.members.get(id).is_some_and(|r| r.promote_when_ready);
-    status.membership.learners.into_iter().filter(wants).collect()
+    status
+        .membership
+        .learners
+        .into_iter()
+        .filter(wants)
+        .collect()
 }

@@ -41,9 +41,7 @@ pub(crate) fn client_routes(handle: Handle) -> Router {
 
 /// Everything on the metrics port.
 pub fn metrics_router(handle: Handle) -> Router {
-    probes()
-        .route("/ledger", get(ledger))
-        .with_state(handle)
+    probes().route("/ledger", get(ledger)).with_state(handle)
 }
 
 fn probes() -> Router<Handle> {

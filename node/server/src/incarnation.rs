@@ -18,7 +18,10 @@ pub(crate) fn load_or_draw(data_dir: &Path) -> io::Result<u64> {
     let path = data_dir.join(FILE);
     match fs::read_to_string(&path) {
         Ok(text) => parse(&text).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display()))
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{} is damaged", path.display()),
+            )
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => draw(data_dir, &path),
         Err(error) => Err(error),
@@ -26,7 +29,9 @@ pub(crate) fn load_or_draw(data_dir: &Path) -> io::Result<u64> {
 }
 
 fn parse(text: &str) -> Option<u64> {
-    u64::from_str_radix(text.trim(), 16).ok().filter(|i| *i != 0)
+    u64::from_str_radix(text.trim(), 16)
+        .ok()
+        .filter(|i| *i != 0)
 }
 
 fn draw(data_dir: &Path, path: &Path) -> io::Result<u64> {

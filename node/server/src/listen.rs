@@ -66,7 +66,11 @@ impl Listeners {
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address)
         .await
-        .map_err(|source| RunError::Listen { what, address, source })
+        .map_err(|source| RunError::Listen {
+            what,
+            address,
+            source,
+        })
 }
 
 /// A listener whose connections send at once: answers are small and someone waits for them.

@@ -33,7 +33,9 @@ impl MemberRecord {
     /// # Errors
     /// When a value can't be encoded, which no record can bring about.
     pub fn encode(&self) -> Result<Bytes, CommandError> {
-        Ok(postcard::to_stdvec(self).map_err(CommandError::Command)?.into())
+        Ok(postcard::to_stdvec(self)
+            .map_err(CommandError::Command)?
+            .into())
     }
 
     /// Reads what [`MemberRecord::encode`] wrote.

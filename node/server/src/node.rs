@@ -81,7 +81,9 @@ pub fn open_wal(
     data_dir: &Path,
 ) -> Result<Option<(Wal<RealFs>, raftery_wal::Recovered)>, RunError> {
     let opened = Wal::open(RealFs, &wal_dir(data_dir), WalOptions::default());
-    let Some((wal, recovered)) = opened.map_err(RunError::Wal)? else { return Ok(None) };
+    let Some((wal, recovered)) = opened.map_err(RunError::Wal)? else {
+        return Ok(None);
+    };
     if let Some(tail) = &recovered.torn_tail {
         warn!(
             file = %tail.file.display(),
@@ -125,7 +127,10 @@ pub fn start(
             election_timeout: config.election_timeout,
             seed: random_id().map_err(RunError::Io)?,
         },
-        Recovered { hard_state: recovered.hard_state, entries: recovered.entries },
+        Recovered {
+            hard_state: recovered.hard_state,
+            entries: recovered.entries,
+        },
     );
 
     let (inputs, inputs_in) = mpsc::unbounded_channel();
@@ -133,8 +138,13 @@ pub fn start(
     let (clients, clients_in) = mpsc::channel(CLIENT_QUEUE_LEN_MAX);
     let (status_out, status) = watch::channel(raft.status());
     let last_turn_ms = Arc::new(AtomicU64::new(millis(clock::now().0)));
-    let driver_handle =
-        DriverHandle { inputs, peers, clients, status, last_turn_ms: Arc::clone(&last_turn_ms) };
+    let driver_handle = DriverHandle {
+        inputs,
+        peers,
+        clients,
+        status,
+        last_turn_ms: Arc::clone(&last_turn_ms),
+    };
 
     let state = Arc::new(RwLock::new(State::default()));
     let (committed, committed_in) = mpsc::unbounded_channel();
@@ -145,22 +155,35 @@ pub fn start(
         applied: applied_out,
     };
     let apply_task = tokio::spawn(apply.run(committed_in));
-    let transport =
-        Transport::new(Arc::clone(&me), driver_handle.inputs.clone(), Arc::clone(metrics));
+    let transport = Transport::new(
+        Arc::clone(&me),
+        driver_handle.inputs.clone(),
+        Arc::clone(metrics),
+    );
     let writer = WalWriter::spawn(wal, wal_events(driver_handle.inputs.clone()));
-    let parts =
-        Parts { raft, wal: writer, transport, apply: committed, metrics: Arc::clone(metrics) };
+    let parts = Parts {
+        raft,
+        wal: writer,
+        transport,
+        apply: committed,
+        metrics: Arc::clone(metrics),
+    };
     let timers = DriverConfig {
         heartbeat_interval: config.heartbeat_interval,
         election_timeout: config.election_timeout,
     };
-    let inbox = Inbox { inputs: inputs_in, peers: peers_in, clients: clients_in };
+    let inbox = Inbox {
+        inputs: inputs_in,
+        peers: peers_in,
+        clients: clients_in,
+    };
     let driver = Driver::new(parts, timers, inbox, status_out, last_turn_ms);
     let driver_task = tokio::spawn(driver.run(Arc::clone(&state)));
 
     let (export, export_task) = match &config.ledger_mongodb_uri_file {
         Some(file) => {
-            let (handle, task) = exporting::start(file.clone(), &me, &driver_handle, &state, applied);
+            let (handle, task) =
+                exporting::start(file.clone(), &me, &driver_handle, &state, applied);
             (Some(handle), Some(task))
         }
         None => (None, None),
@@ -182,8 +205,18 @@ pub fn start(
         export.attach(&running);
     }
     let keep = housekeeping::run(Arc::clone(&running), config.clone());
-    let others = export_task.into_iter().chain([tokio::spawn(keep)]).collect();
-    Ok((running, Tasks { driver: driver_task, apply: apply_task, others }))
+    let others = export_task
+        .into_iter()
+        .chain([tokio::spawn(keep)])
+        .collect();
+    Ok((
+        running,
+        Tasks {
+            driver: driver_task,
+            apply: apply_task,
+            others,
+        },
+    ))
 }
 
 /// Whole milliseconds.
@@ -216,8 +249,12 @@ impl Running {
     /// When this member doesn't lead, or too much waits.
     pub async fn propose_for(&self, data: Bytes) -> Result<LogIndex, RequestError> {
         let (reply, answer) = oneshot::channel();
-        self.to_driver(ClientInput::ProposeFor { data, reply }).await?;
-        answer.await.map_err(|_| RequestError::Stopped)?.map_err(|e| refused(&e))
+        self.to_driver(ClientInput::ProposeFor { data, reply })
+            .await?;
+        answer
+            .await
+            .map_err(|_| RequestError::Stopped)?
+            .map_err(|e| refused(&e))
     }
 
     /// Changes the membership, when this member leads; answered once applied here.
@@ -230,8 +267,15 @@ impl Running {
         expected: Option<LogIndex>,
     ) -> Result<LogIndex, RequestError> {
         let (reply, answer) = oneshot::channel();
-        let input = Input::Change { change, expected, reply };
-        self.driver.inputs.send(input).map_err(|_| RequestError::Stopped)?;
+        let input = Input::Change {
+            change,
+            expected,
+            reply,
+        };
+        self.driver
+            .inputs
+            .send(input)
+            .map_err(|_| RequestError::Stopped)?;
         let proposed = answer.await.map_err(|_| RequestError::Stopped)?;
         let applied = proposed.map_err(|e| refused(&e))?;
         let (index, _) = tokio::time::timeout(self.request_timeout, applied)
@@ -246,13 +290,22 @@ impl Running {
     /// # Errors
     /// When the node is going down.
     pub async fn to_driver(&self, input: ClientInput) -> Result<(), RequestError> {
-        self.driver.clients.send(input).await.map_err(|_| RequestError::Stopped)
+        self.driver
+            .clients
+            .send(input)
+            .await
+            .map_err(|_| RequestError::Stopped)
     }
 
     /// The leader's verdict on this member arrived.
     pub fn on_verdict(&self, from: MemberId, verdict: &proto::Verdict) {
         self.metrics.set_verdict(verdict.points);
-        let proto::Verdict { term, window, points, reason } = verdict;
+        let proto::Verdict {
+            term,
+            window,
+            points,
+            reason,
+        } = verdict;
         if *points < 0 {
             info!(leader = %from, term, window, points, reason, "penalised by the leader");
         } else {
@@ -273,7 +326,11 @@ pub fn refused(error: &ProposeError) -> RequestError {
             MembershipError::Busy.into()
         }
         ProposeError::ConfigurationMoved { expected, actual } => {
-            MembershipError::ConfigurationMoved { expected: expected.0, actual: actual.0 }.into()
+            MembershipError::ConfigurationMoved {
+                expected: expected.0,
+                actual: actual.0,
+            }
+            .into()
         }
         ProposeError::InvalidConfChange(error) => MembershipError::Conf(*error).into(),
     }

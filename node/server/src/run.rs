@@ -105,8 +105,7 @@ impl RunError {
     }
 }
 
-type AssignmentQueue =
-    mpsc::Receiver<(Assignment, oneshot::Sender<Result<(), AssignError>>)>;
+type AssignmentQueue = mpsc::Receiver<(Assignment, oneshot::Sender<Result<(), AssignError>>)>;
 
 /// Runs a node until `shutdown` resolves or it must end.
 ///
@@ -120,7 +119,12 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     let incarnation = incarnation::load_or_draw(&config.data_dir)?;
     let metrics = Arc::new(Metrics::new());
     let (assignments, mut assignments_in) = mpsc::channel(1);
-    let handle = Handle::new(config.clone(), incarnation, Arc::clone(&metrics), assignments);
+    let handle = Handle::new(
+        config.clone(),
+        incarnation,
+        Arc::clone(&metrics),
+        assignments,
+    );
     // Before anyone can ask: a node with data must never look blank, or the operator would
     // replace a member that lost nothing.
     let resumed = resume(&config, &metrics, &handle)?;
@@ -170,14 +174,18 @@ async fn serve(
         ("metrics", &config.listen_metrics_urls, metrics),
         ("clients", &config.listen_client_urls, clients),
     ] {
-        Listeners::bind(what, urls).await?.serve(&router, gateways, stop);
+        Listeners::bind(what, urls)
+            .await?
+            .serve(&router, gateways, stop);
     }
     Ok(())
 }
 
 fn read_token(path: &std::path::Path) -> Result<String, RunError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| RunError::File { path: path.display().to_string(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| RunError::File {
+        path: path.display().to_string(),
+        source,
+    })?;
     Ok(text.trim().to_owned())
 }
 
@@ -187,7 +195,9 @@ fn resume(
     metrics: &Arc<Metrics>,
     handle: &Handle,
 ) -> Result<Option<(Arc<Running>, Tasks)>, RunError> {
-    let Some((wal, recovered)) = node::open_wal(&config.data_dir)? else { return Ok(None) };
+    let Some((wal, recovered)) = node::open_wal(&config.data_dir)? else {
+        return Ok(None);
+    };
     let started = node::start(config, wal, recovered, metrics)?;
     // From here on gateways reach the running node; set once, since a node starts once.
     let _ = handle.cell().set(Arc::clone(&started.0));
@@ -212,7 +222,10 @@ async fn begin(
         bootstrap::find_identity(config, incarnation).await?;
         return start();
     }
-    info!(incarnation = format!("{incarnation:x}"), "blank, waiting for an identity");
+    info!(
+        incarnation = format!("{incarnation:x}"),
+        "blank, waiting for an identity"
+    );
     loop {
         let Some((assignment, reply)) = assignments.recv().await else {
             return std::future::pending().await;
@@ -295,5 +308,8 @@ fn assigned_already(running: &Running, assignment: Assignment) -> Result<(), Ass
     if same {
         return Ok(());
     }
-    Err(AssignError::NotBlank { member: me.id.0, cluster: me.cluster_id })
+    Err(AssignError::NotBlank {
+        member: me.id.0,
+        cluster: me.cluster_id,
+    })
 }

@@ -67,10 +67,17 @@ impl State {
             Command::Write(op) => return Outcome::Write(self.store.apply(&op)),
             Command::Open => self.is_open = true,
             Command::SetWindow { window_ms } => self.window = Duration::from_millis(window_ms),
-            Command::Bind { incarnation, peer_urls } => {
+            Command::Bind {
+                incarnation,
+                peer_urls,
+            } => {
                 return Outcome::Bound(self.bind(incarnation, &peer_urls));
             }
-            Command::Publish { id, name, client_urls } => {
+            Command::Publish {
+                id,
+                name,
+                client_urls,
+            } => {
                 if let Some(record) = self.members.get_mut(&MemberId(id)) {
                     record.name = name;
                     record.client_urls = client_urls;
@@ -80,7 +87,8 @@ impl State {
                 return Outcome::Updated(self.update(MemberId(id), peer_urls));
             }
             Command::Ledger(batch) => {
-                self.ledger.apply_batch(entry.id.index.0, entry.id.term.0, batch);
+                self.ledger
+                    .apply_batch(entry.id.index.0, entry.id.term.0, batch);
             }
             Command::LedgerExported { index } => self.ledger.mark_exported(index),
         }
@@ -117,7 +125,9 @@ impl State {
             .iter_mut()
             .find(|(_, record)| record.peer_urls.iter().any(|url| urls.contains(url)));
         let Some((id, record)) = added else {
-            return Err(MembershipError::NotAdded { urls: urls.join(",") });
+            return Err(MembershipError::NotAdded {
+                urls: urls.join(","),
+            });
         };
         match record.incarnation {
             Some(bound) if bound != incarnation => {
@@ -134,10 +144,9 @@ impl State {
         if let Some(url) = taken(&self.members, Some(id), &urls) {
             return Err(MembershipError::PeerUrlTaken(url));
         }
-        let record = self
-            .members
-            .get_mut(&id)
-            .ok_or(MembershipError::Conf(raftery_raft::ConfChangeError::NotMember(id)))?;
+        let record = self.members.get_mut(&id).ok_or(MembershipError::Conf(
+            raftery_raft::ConfChangeError::NotMember(id),
+        ))?;
         record.peer_urls = urls;
         Ok(())
     }
@@ -160,14 +169,25 @@ mod tests {
     use raftery_raft::{LogId, Term};
 
     fn entry(index: u64, payload: Payload) -> Entry {
-        Entry { id: LogId { term: Term(1), index: LogIndex(index) }, payload }
+        Entry {
+            id: LogId {
+                term: Term(1),
+                index: LogIndex(index),
+            },
+            payload,
+        }
     }
 
     fn added(url: &str) -> State {
         let mut state = State::default();
-        let record = MemberRecord { peer_urls: vec![url.into()], ..MemberRecord::default() };
-        let change =
-            ConfChange::AddLearner { id: MemberId(5), context: record.encode().unwrap() };
+        let record = MemberRecord {
+            peer_urls: vec![url.into()],
+            ..MemberRecord::default()
+        };
+        let change = ConfChange::AddLearner {
+            id: MemberId(5),
+            context: record.encode().unwrap(),
+        };
         state.apply(&entry(1, Payload::ConfChange(change))).unwrap();
         state
     }
@@ -177,7 +197,11 @@ mod tests {
         let mut state = added("http://a:1");
         let urls = vec!["http://a:1".to_owned()];
         assert_eq!(state.bind(77, &urls), Ok(MemberId(5)));
-        assert_eq!(state.bind(77, &urls), Ok(MemberId(5)), "asking again is answered alike");
+        assert_eq!(
+            state.bind(77, &urls),
+            Ok(MemberId(5)),
+            "asking again is answered alike"
+        );
         assert_eq!(
             state.bind(78, &urls),
             Err(MembershipError::IncarnationTaken { id: MemberId(5) })

@@ -42,7 +42,10 @@ impl Judging {
     #[must_use]
     pub(super) fn new(heartbeat_interval: Duration, election_timeout: Duration) -> Self {
         let limits = Limits::new(heartbeat_interval, election_timeout);
-        Self { limits, leading: None }
+        Self {
+            limits,
+            leading: None,
+        }
     }
 
     /// Role, term or membership changed.
@@ -51,7 +54,11 @@ impl Judging {
             self.leading = None;
             return;
         }
-        if self.leading.as_ref().is_none_or(|leading| leading.term != status.term) {
+        if self
+            .leading
+            .as_ref()
+            .is_none_or(|leading| leading.term != status.term)
+        {
             self.leading = Some(Leading {
                 term: status.term,
                 observer: Observer::new(self.limits),
@@ -71,14 +78,18 @@ impl Judging {
     /// A message leaves; a heartbeat takes the receiver's verdict along.
     pub(super) fn on_send(&mut self, now: Instant, message: &PeerMessage) -> Option<Notice> {
         let leading = self.leading.as_mut()?;
-        let MessageBody::Heartbeat { number, .. } = message.body else { return None };
+        let MessageBody::Heartbeat { number, .. } = message.body else {
+            return None;
+        };
         leading.observer.on_sent(now.0, judged(message.to), number);
         leading.untold.remove(&message.to)
     }
 
     /// A message arrived.
     pub(super) fn on_receive(&mut self, now: Instant, message: &PeerMessage) {
-        let Some(leading) = &mut self.leading else { return };
+        let Some(leading) = &mut self.leading else {
+            return;
+        };
         if message.term != leading.term {
             return;
         }
@@ -98,7 +109,12 @@ impl Judging {
 
     /// Ends the window and judges it. Call [`Judging::batch_proposed`] once the batch is in the
     /// log: until then the window's number isn't used up, so that windows stay contiguous.
-    pub(super) fn judge(&mut self, now: Instant, status: &Status, at_unix_ms: u64) -> Option<LedgerBatch> {
+    pub(super) fn judge(
+        &mut self,
+        now: Instant,
+        status: &Status,
+        at_unix_ms: u64,
+    ) -> Option<LedgerBatch> {
         let leading = self.leading.as_mut()?;
         for (id, progress) in &status.progress {
             let lag = status.last_index.0.saturating_sub(progress.matched.0);
@@ -107,8 +123,14 @@ impl Judging {
         let took = now.since(leading.began);
         leading.began = now;
         let observations = leading.observer.finish_window(now.0);
-        let verdicts = observations.iter().map(|o| behaviour::judge(o, &self.limits)).collect();
-        let intervals = observations.into_iter().map(|o| leading.observer.interval(o)).collect();
+        let verdicts = observations
+            .iter()
+            .map(|o| behaviour::judge(o, &self.limits))
+            .collect();
+        let intervals = observations
+            .into_iter()
+            .map(|o| leading.observer.interval(o))
+            .collect();
         Some(LedgerBatch {
             term: leading.term.0,
             window: leading.window,
@@ -121,10 +143,16 @@ impl Judging {
 
     /// The batch is in the log: its verdicts go out with the next heartbeats.
     pub(super) fn batch_proposed(&mut self, verdicts: Vec<Verdict>) {
-        let Some(leading) = &mut self.leading else { return };
+        let Some(leading) = &mut self.leading else {
+            return;
+        };
         for verdict in verdicts {
             let member = MemberId(verdict.member.0);
-            let notice = Notice { term: leading.term, window: leading.window, verdict };
+            let notice = Notice {
+                term: leading.term,
+                window: leading.window,
+                verdict,
+            };
             leading.untold.insert(member, notice);
         }
         leading.window = leading.window.next();

@@ -23,8 +23,8 @@ use raftery_wal::{WalError, WalEvent, WalWriter};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
-pub use self::judging::Notice;
 use self::judging::Judging;
+pub use self::judging::Notice;
 use self::waiters::{EntryWaiters, ReadReply, Readers};
 use crate::apply::{Committed, Reply};
 use crate::clock;
@@ -238,7 +238,14 @@ impl Driver {
             lost_leader: false,
             is_removed: false,
         };
-        Self { raft: parts.raft, inbox, world, status, last_turn_ms, config }
+        Self {
+            raft: parts.raft,
+            inbox,
+            world,
+            status,
+            last_turn_ms,
+            config,
+        }
     }
 
     /// Turns until told to stop, removed, or the disk fails.
@@ -296,11 +303,15 @@ impl Driver {
         }
         self.tick();
         for _ in 0..INPUTS_PER_TURN {
-            let Ok(message) = self.inbox.peers.try_recv() else { break };
+            let Ok(message) = self.inbox.peers.try_recv() else {
+                break;
+            };
             self.on_peer(message);
         }
         for _ in 0..INPUTS_PER_TURN {
-            let Ok(input) = self.inbox.clients.try_recv() else { break };
+            let Ok(input) = self.inbox.clients.try_recv() else {
+                break;
+            };
             self.on_client(input);
         }
         None
@@ -319,7 +330,9 @@ impl Driver {
     fn tick(&mut self) {
         let now = self.now();
         self.raft.tick(now);
-        self.world.readers.retry(now, self.config.election_timeout / 2);
+        self.world
+            .readers
+            .retry(now, self.config.election_timeout / 2);
     }
 
     fn on_input(&mut self, input: Input) -> Option<Ended> {
@@ -340,7 +353,7 @@ impl Driver {
                 self.world.entries.forget_gone();
             }
             Input::MembersChanged(members) => self.world.transport.set_members(&members),
-            Input::PeerSeen { id, urls } => self.world.transport.on_seen(id, urls),
+            Input::PeerSeen { id, urls } => self.world.transport.on_seen(id, &urls),
             Input::ToldRemoved => {
                 info!("the cluster says that this member was removed");
                 return Some(Ended::Removed);
@@ -348,12 +361,19 @@ impl Driver {
             Input::Transfer { to, reply } => {
                 let _ = reply.send(self.raft.transfer_leader(now, to));
             }
-            Input::Change { change, expected, reply } => {
-                let proposed = self.raft.propose_conf_change(now, change, expected).map(|id| {
-                    let (sender, receiver) = oneshot::channel();
-                    self.world.entries.wait_for_change(id, sender);
-                    receiver
-                });
+            Input::Change {
+                change,
+                expected,
+                reply,
+            } => {
+                let proposed = self
+                    .raft
+                    .propose_conf_change(now, change, expected)
+                    .map(|id| {
+                        let (sender, receiver) = oneshot::channel();
+                        self.world.entries.wait_for_change(id, sender);
+                        receiver
+                    });
                 let _ = reply.send(proposed);
             }
             Input::Stop => return Some(Ended::Stopped),
@@ -379,21 +399,34 @@ impl Driver {
     fn on_client(&mut self, input: ClientInput) {
         let now = self.now();
         match input {
-            ClientInput::Propose { data, request, reply } => {
+            ClientInput::Propose {
+                data,
+                request,
+                reply,
+            } => {
                 if let Err(error) = self.admit().and_then(|()| {
-                    self.raft.propose(now, Payload::Data(data)).map_err(|e| refused(&e))
+                    self.raft
+                        .propose(now, Payload::Data(data))
+                        .map_err(|e| refused(&e))
                 }) {
                     let _ = reply.send(Err(error));
                 } else {
                     self.world.entries.wait_for_command(request, reply);
                 }
             }
-            ClientInput::Await { request, reply, registered } => {
+            ClientInput::Await {
+                request,
+                reply,
+                registered,
+            } => {
                 self.world.entries.wait_for_command(request, reply);
                 let _ = registered.send(());
             }
             ClientInput::ProposeFor { data, reply } => {
-                let proposed = self.raft.propose(now, Payload::Data(data)).map(|id| id.index);
+                let proposed = self
+                    .raft
+                    .propose(now, Payload::Data(data))
+                    .map(|id| id.index);
                 let _ = reply.send(proposed);
             }
             ClientInput::Read(reply) => self.world.readers.add(reply),
@@ -401,7 +434,12 @@ impl Driver {
     }
 
     fn admit(&self) -> Result<(), RequestError> {
-        let unapplied = self.status.borrow().commit.0.saturating_sub(self.world.applied.0);
+        let unapplied = self
+            .status
+            .borrow()
+            .commit
+            .0
+            .saturating_sub(self.world.applied.0);
         if unapplied > UNAPPLIED_MAX {
             return Err(RequestError::TooManyRequests);
         }
@@ -427,19 +465,29 @@ impl Driver {
             let state = state.read().expect("no holder of the lock panics");
             (state.window, state.is_open)
         };
-        if self.world.judging.window_ends(window).is_none_or(|ends| now < ends) {
+        if self
+            .world
+            .judging
+            .window_ends(window)
+            .is_none_or(|ends| now < ends)
+        {
             return;
         }
         let status = self.raft.status();
         if !is_open || !status.has_committed_in_term {
             return;
         }
-        let Some(batch) = self.world.judging.judge(now, &status, clock::wall_ms()) else { return };
+        let Some(batch) = self.world.judging.judge(now, &status, clock::wall_ms()) else {
+            return;
+        };
         let verdicts = batch.verdicts.clone();
         if verdicts.is_empty() {
             return; // Nobody to judge: a cluster of one.
         }
-        let nobody = Waiter { origin: MemberId(0), request: 0 };
+        let nobody = Waiter {
+            origin: MemberId(0),
+            request: 0,
+        };
         let data = match command::encode(nobody, &Command::Ledger(batch)) {
             Ok(data) => data,
             Err(error) => {
@@ -492,7 +540,10 @@ impl Host for World {
     }
 
     fn apply(&mut self, entries: Vec<Entry>) {
-        let committed = entries.into_iter().map(|e| self.entries.pair(self.me, e)).collect();
+        let committed = entries
+            .into_iter()
+            .map(|e| self.entries.pair(self.me, e))
+            .collect();
         // The apply task ends only when the process does.
         let _ = self.apply.send(committed);
     }
@@ -511,8 +562,8 @@ impl Host for World {
             }
             self.leader = status.leader;
         }
-        self.is_removed |= status.membership.removed.contains(&self.me)
-            && status.role != RoleKind::Leader;
+        self.is_removed |=
+            status.membership.removed.contains(&self.me) && status.role != RoleKind::Leader;
         self.judging.status_changed(self.now, &status);
         self.transport.set_removed(&status.membership.removed);
     }

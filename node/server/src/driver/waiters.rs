@@ -40,20 +40,28 @@ impl EntryWaiters {
             },
             Payload::ConfChange(_) => None,
         };
-        let change = self.changes.remove(&entry.id.index).and_then(|(id, reply)| {
-            if id == entry.id {
-                return Some(reply);
-            }
-            // Another leader's entry took the place.
-            let _ = reply.send(Err(RequestError::LeaderChanged));
-            None
-        });
-        Committed { entry, reply: reply.or(change) }
+        let change = self
+            .changes
+            .remove(&entry.id.index)
+            .and_then(|(id, reply)| {
+                if id == entry.id {
+                    return Some(reply);
+                }
+                // Another leader's entry took the place.
+                let _ = reply.send(Err(RequestError::LeaderChanged));
+                None
+            });
+        Committed {
+            entry,
+            reply: reply.or(change),
+        }
     }
 
     /// The leader changed: what waits may be lost, and its clients had better ask again.
     pub(super) fn fail_all(&mut self, error: &RequestError) {
-        let changes = std::mem::take(&mut self.changes).into_values().map(|(_, reply)| reply);
+        let changes = std::mem::take(&mut self.changes)
+            .into_values()
+            .map(|(_, reply)| reply);
         for reply in self.commands.drain().map(|(_, reply)| reply).chain(changes) {
             let _ = reply.send(Err(error.clone()));
         }
@@ -99,7 +107,8 @@ impl Readers {
 
     /// The round `id` was asked for.
     pub(super) fn asked(&mut self, now: Instant, id: ReadId) {
-        self.asked.insert(id, (now, std::mem::take(&mut self.unasked)));
+        self.asked
+            .insert(id, (now, std::mem::take(&mut self.unasked)));
     }
 
     /// The round `id` may be served once applied reaches `index`.
@@ -112,7 +121,10 @@ impl Readers {
     /// Tells everyone whose index is applied.
     pub(super) fn applied(&mut self, applied: LogIndex) {
         let still = self.confirmed.split_off(&applied.next());
-        for reply in std::mem::replace(&mut self.confirmed, still).into_values().flatten() {
+        for reply in std::mem::replace(&mut self.confirmed, still)
+            .into_values()
+            .flatten()
+        {
             let _ = reply.send(());
         }
     }
@@ -120,7 +132,9 @@ impl Readers {
     /// Rounds without an answer for `patience` are asked for again: the question or the answer
     /// was lost, or the leader changed.
     pub(super) fn retry(&mut self, now: Instant, patience: Duration) {
-        let lost = self.asked.extract_if(|_, (since, _)| now.since(*since) >= patience);
+        let lost = self
+            .asked
+            .extract_if(|_, (since, _)| now.since(*since) >= patience);
         let lost: Vec<_> = lost.flat_map(|(_, (_, replies))| replies).collect();
         self.unasked.extend(lost);
         self.unasked.retain(|reply| !reply.is_closed());

@@ -35,7 +35,10 @@ impl Maintenance for MaintenanceService {
         }
         let header = self.handle.header();
         let header = Some(convert::header(&header, header.revision));
-        Ok(Response::new(pb::AlarmResponse { header, alarms: Vec::new() }))
+        Ok(Response::new(pb::AlarmResponse {
+            header,
+            alarms: Vec::new(),
+        }))
     }
 
     /// Served by every node at any time, from memory: kube-apiserver reads the version here,

@@ -100,9 +100,9 @@ impl Transport {
     }
 
     /// A peer's handshake told where it is; it counts until there is a record.
-    pub fn on_seen(&mut self, id: MemberId, urls: Vec<String>) {
+    pub fn on_seen(&mut self, id: MemberId, urls: &[String]) {
         if !self.recorded.contains(&id) {
-            self.link(id, &urls);
+            self.link(id, urls);
         }
     }
 
@@ -129,7 +129,14 @@ impl Transport {
             inputs: self.inputs.clone(),
         };
         let task = tokio::spawn(peer.run(receiver));
-        self.peers.insert(id, Link { urls: urls.to_vec(), queue, task });
+        self.peers.insert(
+            id,
+            Link {
+                urls: urls.to_vec(),
+                queue,
+                task,
+            },
+        );
     }
 
     /// Gives the peer tasks a moment to send what is queued: a leader's last word, say, on

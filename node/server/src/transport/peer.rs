@@ -86,7 +86,10 @@ impl Peer {
             Err(error) => return StreamEnd::Broken(error.to_string()),
         };
         let (frames, stream) = mpsc::channel(FRAMES_IN_FLIGHT);
-        let hello = proto::PeerFrame { handshake: Some(self.handshake()), ..Default::default() };
+        let hello = proto::PeerFrame {
+            handshake: Some(self.handshake()),
+            ..Default::default()
+        };
         if frames.send(hello).await.is_err() {
             return StreamEnd::Broken("stream closed".to_owned());
         }

@@ -30,12 +30,16 @@ impl PeerService {
     /// Serves for this node.
     #[must_use]
     pub fn new(handle: Handle, introductions: Arc<Introductions>) -> Self {
-        Self { handle, introductions }
+        Self {
+            handle,
+            introductions,
+        }
     }
 
     fn running(&self) -> Result<&Arc<Running>, Status> {
         let cell: &OnceLock<Arc<Running>> = self.handle.cell();
-        cell.get().ok_or_else(|| Status::unavailable("this node has no identity yet"))
+        cell.get()
+            .ok_or_else(|| Status::unavailable("this node has no identity yet"))
     }
 
     fn check_cluster(&self, cluster_id: u64, lineage: u64) -> Result<&Arc<Running>, Status> {
@@ -89,14 +93,33 @@ impl peer_server::Peer for PeerService {
         let hello = first.ok_or_else(|| Status::invalid_argument("no handshake"))?;
         let running = self.check_handshake(&hello)?;
         let from = MemberId(hello.from);
-        let is_removed = running.driver.status.borrow().membership.removed.contains(&from);
-        let kind =
-            if is_removed { peer_notice::Kind::Removed } else { peer_notice::Kind::Accepted };
+        let is_removed = running
+            .driver
+            .status
+            .borrow()
+            .membership
+            .removed
+            .contains(&from);
+        let kind = if is_removed {
+            peer_notice::Kind::Removed
+        } else {
+            peer_notice::Kind::Accepted
+        };
         let (notices, stream) = mpsc::channel(2);
-        let _ = notices.send(Ok(proto::PeerNotice { kind: kind.into() })).await;
+        let _ = notices
+            .send(Ok(proto::PeerNotice { kind: kind.into() }))
+            .await;
         if !is_removed {
-            let _ = running.driver.inputs.send(Input::PeerSeen { id: from, urls: hello.peer_urls });
-            let incoming = Incoming { handle: self.handle.clone(), running, from, notices };
+            let _ = running.driver.inputs.send(Input::PeerSeen {
+                id: from,
+                urls: hello.peer_urls,
+            });
+            let incoming = Incoming {
+                handle: self.handle.clone(),
+                running,
+                from,
+                notices,
+            };
             tokio::spawn(incoming.run(frames));
         }
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
@@ -116,7 +139,10 @@ impl peer_server::Peer for PeerService {
             Some(Forwarded::ConfChange(change)) => {
                 let change = codec::decode_change(change)
                     .map_err(|e| Status::invalid_argument(e.to_string()))?;
-                running.change_here(change, None).await.map_err(|e| to_status(&e))?
+                running
+                    .change_here(change, None)
+                    .await
+                    .map_err(|e| to_status(&e))?
             }
             None => return Err(Status::invalid_argument("nothing to forward")),
         };
@@ -132,10 +158,12 @@ impl peer_server::Peer for PeerService {
         if let Some(running) = self.handle.cell().get() {
             answer.cluster_id = running.me.cluster_id;
             let state = running.state.read().expect("no holder of the lock panics");
-            let bound = state
-                .members
-                .values()
-                .find(|record| record.peer_urls.iter().any(|url| caller.peer_urls.contains(url)));
+            let bound = state.members.values().find(|record| {
+                record
+                    .peer_urls
+                    .iter()
+                    .any(|url| caller.peer_urls.contains(url))
+            });
             answer.caller_incarnation = bound.and_then(|record| record.incarnation).unwrap_or(0);
         }
         Ok(Response::new(answer))
@@ -147,9 +175,15 @@ impl peer_server::Peer for PeerService {
     ) -> Result<Response<proto::JoinResponse>, Status> {
         let caller = request.into_inner();
         let running = Arc::clone(self.running()?);
-        let command =
-            Command::Bind { incarnation: caller.incarnation, peer_urls: caller.peer_urls };
-        let id = self.handle.bind(command).await.map_err(|error| to_status(&error))?;
+        let command = Command::Bind {
+            incarnation: caller.incarnation,
+            peer_urls: caller.peer_urls,
+        };
+        let id = self
+            .handle
+            .bind(command)
+            .await
+            .map_err(|error| to_status(&error))?;
         Ok(Response::new(proto::JoinResponse {
             cluster_id: running.me.cluster_id,
             lineage: running.me.lineage,
@@ -194,7 +228,13 @@ impl Incoming {
     }
 
     fn is_removed(&self) -> bool {
-        self.running.driver.status.borrow().membership.removed.contains(&self.from)
+        self.running
+            .driver
+            .status
+            .borrow()
+            .membership
+            .removed
+            .contains(&self.from)
     }
 
     fn take(&self, frame: proto::PeerFrame) -> Result<(), Status> {
