@@ -7,7 +7,7 @@ use futures::StreamExt;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::runtime::controller::{Action, Controller};
+use kube::runtime::controller::{Action, Controller, Error as WatchError};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -81,15 +81,11 @@ async fn run_in(scope: Scope, context: Arc<Context>, stop: CancellationToken) {
         .watches(scope.api::<PodDisruptionBudget>(), ours(), cluster_of)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, on_error, context)
-        .for_each(async |result| {
-            if let Err(error) = result {
-                // Failed reconciliations have been told of; the rest is about watching.
-                if !matches!(
-                    error,
-                    kube::runtime::controller::Error::ReconcilerFailed(..)
-                ) {
-                    warn!(error = chain(&error), "watching");
-                }
+        .for_each(async |result| match result {
+            // Failures have been told of, and what is gone needs nothing.
+            Ok(_) | Err(WatchError::ReconcilerFailed(..) | WatchError::ObjectNotFound(_)) => {}
+            Err(error @ (WatchError::QueueError(_) | WatchError::RunnerError(_))) => {
+                warn!(error = chain(&error), "watching");
             }
         })
         .await;
