@@ -92,6 +92,10 @@ async fn run_in(scope: Scope, context: Arc<Context>, stop: CancellationToken) {
 }
 
 /// The RaftCluster that an object is around, by its label.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature is the controller's"
+)]
 fn cluster_of<K>(object: K) -> Option<ObjectRef<RaftCluster>>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,

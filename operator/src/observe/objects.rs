@@ -307,7 +307,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn pod(status: serde_json::Value) -> PodSeen {
+    fn pod(status: &serde_json::Value) -> PodSeen {
         let pod = json!({
             "metadata": {"name": "demo-0", "uid": "u"},
             "status": status,
@@ -315,7 +315,7 @@ mod tests {
         pod_seen(&serde_json::from_value(pod).unwrap())
     }
 
-    fn container(state: serde_json::Value, last: serde_json::Value) -> serde_json::Value {
+    fn container(state: &serde_json::Value, last: &serde_json::Value) -> serde_json::Value {
         json!({"containerStatuses": [{
             "name": "node", "image": "i", "imageID": "sha256:1", "ready": false,
             "restartCount": 1, "state": state, "lastState": last,
@@ -324,32 +324,32 @@ mod tests {
 
     #[test]
     fn an_image_is_present_once_a_container_was_made_of_it() {
-        assert!(pod(container(json!({"running": {}}), json!({}))).image_present);
+        assert!(pod(&container(&json!({"running": {}}), &json!({}))).image_present);
         let pulling = json!({"containerStatuses": [{
             "name": "node", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"waiting": {"reason": "ImagePullBackOff"}},
         }]});
-        assert!(!pod(pulling).image_present);
+        assert!(!pod(&pulling).image_present);
     }
 
     #[test]
     fn a_removed_node_is_known_by_its_exit_code_until_it_runs_again() {
         let ended = json!({"terminated": {"exitCode": 10}});
         let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
-        assert!(pod(container(ended.clone(), json!({}))).ended_as_removed);
-        assert!(pod(container(waiting.clone(), ended.clone())).ended_as_removed);
-        assert!(!pod(container(json!({"running": {}}), ended)).ended_as_removed);
+        assert!(pod(&container(&ended, &json!({}))).ended_as_removed);
+        assert!(pod(&container(&waiting, &ended)).ended_as_removed);
+        assert!(!pod(&container(&json!({"running": {}}), &ended)).ended_as_removed);
         let crashed = json!({"terminated": {"exitCode": 12}});
-        assert!(!pod(container(waiting, crashed)).ended_as_removed);
+        assert!(!pod(&container(&waiting, &crashed)).ended_as_removed);
     }
 
     #[test]
     fn a_failed_pod_has_no_address_to_ask() {
         assert_eq!(
-            pod(json!({"phase": "Failed", "podIP": "10.0.0.1"})).ip,
+            pod(&json!({"phase": "Failed", "podIP": "10.0.0.1"})).ip,
             None
         );
-        let running = pod(json!({"phase": "Running", "podIP": "10.0.0.1"}));
+        let running = pod(&json!({"phase": "Running", "podIP": "10.0.0.1"}));
         assert_eq!(running.ip.as_deref(), Some("10.0.0.1"));
     }
 

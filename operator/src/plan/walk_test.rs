@@ -10,7 +10,7 @@ use super::{Plan, State, Step};
 use crate::api::Desired;
 use crate::ids::MemberId;
 
-const WALKS: u64 = 600;
+const WALKS: u64 = 1000;
 const STEPS: usize = 300;
 const CALM_TURNS: usize = 400;
 
