@@ -9,7 +9,7 @@ use crate::command::{CommandError, Outcome};
 use crate::driver::Input;
 use crate::error::RequestError;
 use crate::members::Members;
-use crate::state::State;
+use crate::state::{Settings, State};
 
 /// Entries applied under one write lock; readers get their turn in between.
 const ENTRIES_PER_LOCK: usize = 256;
@@ -48,12 +48,12 @@ impl Apply {
         self,
         mut committed: mpsc::UnboundedReceiver<Vec<Committed>>,
     ) -> Result<(), CommandError> {
-        let mut members = Members::new();
+        let mut told = Told::default();
         while let Some(batch) = committed.recv().await {
             let mut batch = batch.into_iter().peekable();
             while batch.peek().is_some() {
                 let chunk = batch.by_ref().take(ENTRIES_PER_LOCK);
-                let (applied, answers) = self.apply_chunk(chunk, &mut members)?;
+                let (applied, answers) = self.apply_chunk(chunk, &mut told)?;
                 // The driver first: whoever is answered now may read at once. It may be gone
                 // (a leader that removed itself, say); what it left is applied all the same.
                 let _ = self.driver.send(Input::Applied(applied));
@@ -70,7 +70,7 @@ impl Apply {
     fn apply_chunk(
         &self,
         chunk: impl Iterator<Item = Committed>,
-        members: &mut Members,
+        told: &mut Told,
     ) -> Result<(LogIndex, Answers), CommandError> {
         let mut state = self.state.write().expect("no holder of the lock panics");
         let mut answers = Vec::new();
@@ -80,13 +80,26 @@ impl Apply {
                 answers.push((reply, (entry.id.index, outcome)));
             }
         }
-        if state.members != *members {
-            members.clone_from(&state.members);
-            // The driver ends only when the process does.
-            let _ = self.driver.send(Input::MembersChanged(members.clone()));
+        // A driver that is gone needs to know no more.
+        if state.members != told.members {
+            told.members.clone_from(&state.members);
+            let _ = self
+                .driver
+                .send(Input::MembersChanged(state.members.clone()));
+        }
+        if state.settings != told.settings {
+            told.settings = state.settings;
+            let _ = self.driver.send(Input::SettingsChanged(state.settings));
         }
         Ok((state.applied, answers))
     }
+}
+
+/// What the driver was told last.
+#[derive(Default)]
+struct Told {
+    members: Members,
+    settings: Settings,
 }
 
 /// Waiters with what they are told, to be sent once the state is unlocked.

@@ -20,6 +20,7 @@ use tracing::{debug, info};
 
 use crate::RunError;
 use crate::command::{self, Command, Waiter};
+use crate::incarnation::mark_used;
 use crate::members::MemberRecord;
 use crate::node::wal_dir;
 use crate::transport;
@@ -156,6 +157,8 @@ pub fn write_assigned(
         Vec::new()
     };
     // An assigned cluster is opened by the operator, once all members vote.
+    mark_used(&config.data_dir, incarnation)
+        .map_err(|error| AssignError::Write(error.to_string()))?;
     write_wal(&config.data_dir, identity, &founders, false)
         .map_err(|error| AssignError::Write(error.to_string()))
 }
@@ -188,14 +191,19 @@ async fn found(
     token: &str,
     initial_cluster: &BTreeMap<String, Vec<String>>,
 ) -> Result<(), RunError> {
-    let mut incarnations = BTreeMap::from([(config.name.clone(), incarnation)]);
+    let mut incarnations = BTreeMap::new();
+    let mut founded = BTreeMap::new();
     for round in 0_u64.. {
-        for (name, urls) in initial_cluster {
-            if incarnations.contains_key(name) {
-                continue;
-            }
+        // Anew in each round: a peer's disk may have been replaced while others were waited for.
+        incarnations = BTreeMap::from([(config.name.clone(), incarnation)]);
+        founded.clear();
+        for (name, urls) in initial_cluster
+            .iter()
+            .filter(|(name, _)| **name != config.name)
+        {
             if let Some(answer) = introduce(config, incarnation, token, urls).await? {
-                incarnations.insert(name.clone(), answer);
+                incarnations.insert(name.clone(), answer.incarnation);
+                founded.insert(name.clone(), answer.cluster_id);
             }
         }
         if incarnations.len() == initial_cluster.len() {
@@ -211,6 +219,16 @@ async fn found(
         tokio::time::sleep(ASK_PAUSE).await;
     }
     let (cluster_id, lineage) = derive_cluster(token, initial_cluster, &incarnations);
+    if let Some((name, other)) = founded
+        .iter()
+        .find(|(_, id)| **id != 0 && **id != cluster_id)
+    {
+        let url = initial_cluster[name].join(",");
+        return Err(RunError::FoundedWithoutUs {
+            url,
+            cluster_id: *other,
+        });
+    }
     let mut founders = Vec::new();
     for (name, urls) in initial_cluster {
         let incarnation = incarnations[name];
@@ -232,6 +250,7 @@ async fn found(
         lineage,
         member_id: derive_member(cluster_id, incarnation),
     };
+    mark_used(&config.data_dir, incarnation)?;
     write_wal(&config.data_dir, identity, &founders, true).map_err(RunError::Wal)
 }
 
@@ -241,7 +260,7 @@ async fn introduce(
     incarnation: u64,
     token: &str,
     urls: &[String],
-) -> Result<Option<u64>, RunError> {
+) -> Result<Option<proto::IntroduceResponse>, RunError> {
     for url in urls {
         let request = proto::IntroduceRequest {
             token: token.to_owned(),
@@ -268,7 +287,7 @@ async fn introduce(
         if answer.token != token {
             return Err(RunError::TokenMismatch { url: url.clone() });
         }
-        return Ok(Some(answer.incarnation));
+        return Ok(Some(answer));
     }
     Ok(None)
 }
@@ -304,6 +323,7 @@ async fn join(
                         lineage: answer.lineage,
                         member_id: MemberId(answer.member_id),
                     };
+                    mark_used(&config.data_dir, incarnation)?;
                     return write_wal(&config.data_dir, identity, &[], false)
                         .map_err(RunError::Wal);
                 }

@@ -79,6 +79,9 @@ pub enum MembershipError {
     /// Not URLs of the form `http://host:port`.
     #[error("{0:?} is not a peer URL (http://host:port)")]
     InvalidUrl(String),
+    /// A forwarded change that this version doesn't understand.
+    #[error("malformed change of membership: {0}")]
+    Malformed(String),
     /// One change at a time, and none before a new leader has committed an entry.
     #[error("another change of membership is under way")]
     Busy,

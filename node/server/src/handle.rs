@@ -8,10 +8,11 @@ use raftery_behaviour::Verdict;
 use raftery_config::NodeConfig;
 use raftery_ledger::LedgerRow;
 use raftery_proto::peer as proto;
-use raftery_raft::{ConfChange, LogIndex, MemberId, Status};
+use raftery_raft::{ConfChange, ConfChangeError, LogIndex, MemberId, RoleKind, Status};
 use raftery_store::{RangeOp, RangeResult, TxnOp, TxnResult, WriteOp, WriteResult};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
+use tracing::debug;
 
 use crate::apply::Applied;
 use crate::bootstrap::{AssignError, Assignment};
@@ -246,9 +247,7 @@ async fn forward(
             Err(RequestError::NotLeader { leader: None })
         }
         // The connection broke: the leader may or may not have appended it.
-        Err(status) if status.code() == tonic::Code::Unavailable && is_local(&status) => {
-            Err(RequestError::LeaderChanged)
-        }
+        Err(status) if is_local(&status) => Err(RequestError::LeaderChanged),
         Err(status) => Err(RequestError::FromLeader {
             code: status.code() as i32,
             message: status.message().to_owned(),
@@ -448,14 +447,41 @@ impl Handle {
                 self.change_membership_here(change, None).await
             }
             Some(leader) => {
-                self.check_change(running, &change)?;
                 let change = codec::encode_change(into_raft(change)?);
                 let request = proto::forward_request::Request::ConfChange(change);
-                let index = forward(running, leader, request).await?;
-                self.linearizable_barrier().await?;
+                let sent = forward(running, leader, request);
+                let index = tokio::time::timeout(running.request_timeout, sent)
+                    .await
+                    .map_err(|_| RequestError::TimedOut)??;
+                // The change is done. That this member hasn't heard of it yet (or ever will: it
+                // may be the one removed) makes it no failure.
+                if let Err(error) = self.linearizable_barrier().await {
+                    debug!(%error, "the change of membership is not applied here yet");
+                }
                 Ok(index.0)
             }
         }
+    }
+
+    /// Changes the membership as another member asks on behalf of its client.
+    ///
+    /// # Errors
+    /// As [`Handle::change_membership_here`]; also when the change isn't one that a client can
+    /// ask for.
+    pub async fn change_membership_for(&self, change: ConfChange) -> Result<u64, RequestError> {
+        let change = match change {
+            ConfChange::AddLearner { id, context } => {
+                let record = MemberRecord::decode(&context);
+                let record = record.map_err(|e| MembershipError::Malformed(e.to_string()))?;
+                MembershipChange::AddLearner { id, record }
+            }
+            ConfChange::Promote { id } => MembershipChange::Promote { id },
+            ConfChange::Remove { id } => MembershipChange::Remove { id },
+            ConfChange::Found { .. } => {
+                return Err(MembershipError::Conf(ConfChangeError::AlreadyFounded).into());
+            }
+        };
+        self.change_membership_here(change, None).await
     }
 
     /// Changes the membership if this member leads; `expected` fences callers that planned
@@ -476,33 +502,39 @@ impl Handle {
         Ok(index.0)
     }
 
+    /// What only the leader can judge, besides what Raft itself refuses.
     fn check_change(
         &self,
         running: &Running,
         change: &MembershipChange,
     ) -> Result<(), MembershipError> {
-        let MembershipChange::AddLearner { id, record } = change else {
-            return Ok(());
-        };
-        if let Some(url) = record.peer_urls.iter().find(|url| !is_url(url)) {
-            return Err(MembershipError::InvalidUrl(url.clone()));
+        let status = running.driver.status.borrow().clone();
+        match change {
+            MembershipChange::AddLearner { id, record } => {
+                if let Some(url) = record.peer_urls.iter().find(|url| !is_url(url)) {
+                    return Err(MembershipError::InvalidUrl(url.clone()));
+                }
+                let state = running.state.read().expect("no holder of the lock panics");
+                // The records lag behind the committed configuration until they are applied.
+                if state.applied < status.membership.index {
+                    return Err(MembershipError::Busy);
+                }
+                if let Some(url) = taken(&state.members, Some(*id), &record.peer_urls) {
+                    return Err(MembershipError::PeerUrlTaken(url));
+                }
+                // etcd's limit; one member at a time also keeps the operator's steps apart.
+                if !status.membership.learners.is_empty() {
+                    return Err(MembershipError::TooManyLearners);
+                }
+                Ok(())
+            }
+            // Adding a voter that has caught up costs no quorum.
+            MembershipChange::Promote { .. } => Ok(()),
+            MembershipChange::Remove { id } => {
+                let timeout = self.shared.config.election_timeout;
+                check_removal(&status, clock::now(), timeout, *id)
+            }
         }
-        let state = running.state.read().expect("no holder of the lock panics");
-        if let Some(url) = taken(&state.members, Some(*id), &record.peer_urls) {
-            return Err(MembershipError::PeerUrlTaken(url));
-        }
-        // etcd's limit; one member at a time also keeps the operator's steps apart.
-        if !running
-            .driver
-            .status
-            .borrow()
-            .membership
-            .learners
-            .is_empty()
-        {
-            return Err(MembershipError::TooManyLearners);
-        }
-        Ok(())
     }
 
     /// Changes where peers reach a member.
@@ -548,9 +580,11 @@ impl Handle {
         let mut status = running.driver.status.clone();
         let to = match to {
             Some(to) => to,
-            None => best_follower(&status.borrow()).ok_or(RequestError::NotLeader {
-                leader: status.borrow().leader,
-            })?,
+            None => {
+                let now = status.borrow().clone();
+                let not_leader = RequestError::NotLeader { leader: now.leader };
+                best_follower(&now).ok_or(not_leader)?
+            }
         };
         let (reply, answer) = oneshot::channel();
         let input = Input::Transfer { to, reply };
@@ -607,6 +641,9 @@ impl Handle {
     /// # Errors
     /// When it is for another disk, or this one isn't blank.
     pub async fn assign(&self, assignment: Assignment) -> Result<(), AssignError> {
+        if !self.is_managed() {
+            return Err(AssignError::NotManaged);
+        }
         let (reply, answer) = oneshot::channel();
         let stopped = |_| AssignError::Stopped;
         self.shared
@@ -636,6 +673,7 @@ impl Handle {
             r.state
                 .read()
                 .expect("no holder of the lock panics")
+                .settings
                 .is_open
         })
     }
@@ -768,8 +806,43 @@ impl Handle {
             .state
             .read()
             .expect("no holder of the lock panics")
+            .settings
             .window
     }
+}
+
+/// Refuses to remove a voter when those that remain couldn't commit (etcd's strict
+/// reconfiguration check).
+fn check_removal(
+    status: &Status,
+    now: raftery_raft::Instant,
+    election_timeout: Duration,
+    id: MemberId,
+) -> Result<(), MembershipError> {
+    let voters = &status.membership.voters;
+    if status.role != RoleKind::Leader || !voters.contains(&id) {
+        return Ok(());
+    }
+    let is_active = |voter: &MemberId| {
+        *voter == status.id
+            || status
+                .progress
+                .get(voter)
+                .and_then(|progress| progress.last_heard)
+                .is_some_and(|at| now.since(at) < election_timeout)
+    };
+    let active = voters
+        .iter()
+        .filter(|voter| **voter != id && is_active(voter))
+        .count();
+    let remaining = voters.len() - 1;
+    if remaining > 0 && active < remaining / 2 + 1 {
+        return Err(MembershipError::Unhealthy {
+            active,
+            voters: remaining,
+        });
+    }
+    Ok(())
 }
 
 fn best_follower(status: &Status) -> Option<MemberId> {
@@ -796,4 +869,69 @@ fn into_raft(change: MembershipChange) -> Result<ConfChange, RequestError> {
         MembershipChange::Promote { id } => ConfChange::Promote { id },
         MembershipChange::Remove { id } => ConfChange::Remove { id },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raftery_raft::{Instant as RaftInstant, Membership, PeerProgress, Term};
+
+    /// A leader, 1, of three, that has heard from `heard` just now.
+    fn leader(heard: &[u64]) -> Status {
+        let now = RaftInstant(Duration::from_secs(100));
+        let progress = [2, 3].map(|id| {
+            let last_heard = heard.contains(&id).then_some(now);
+            (
+                MemberId(id),
+                PeerProgress {
+                    matched: LogIndex(9),
+                    last_heard,
+                },
+            )
+        });
+        Status {
+            id: MemberId(1),
+            role: RoleKind::Leader,
+            term: Term(2),
+            leader: Some(MemberId(1)),
+            commit: LogIndex(9),
+            applied: LogIndex(9),
+            last_index: LogIndex(9),
+            has_committed_in_term: true,
+            membership: Membership {
+                voters: [1, 2, 3].map(MemberId).into(),
+                ..Membership::default()
+            },
+            progress: progress.into(),
+            transferee: None,
+        }
+    }
+
+    fn removal(heard: &[u64], id: u64) -> Result<(), MembershipError> {
+        let now = RaftInstant(Duration::from_millis(100_500));
+        check_removal(&leader(heard), now, Duration::from_secs(1), MemberId(id))
+    }
+
+    #[test]
+    fn a_dead_member_may_be_removed_and_a_living_one_not_while_another_is_dead() {
+        assert_eq!(removal(&[2], 3), Ok(()));
+        assert_eq!(
+            removal(&[2], 2),
+            Err(MembershipError::Unhealthy {
+                active: 1,
+                voters: 2
+            })
+        );
+        assert_eq!(removal(&[2, 3], 2), Ok(()));
+    }
+
+    #[test]
+    fn the_most_caught_up_other_voter_takes_over() {
+        let mut status = leader(&[2, 3]);
+        status
+            .progress
+            .entry(MemberId(3))
+            .and_modify(|p| p.matched = LogIndex(10));
+        assert_eq!(best_follower(&status), Some(MemberId(3)));
+    }
 }

@@ -26,6 +26,7 @@ use crate::driver::{
 };
 use crate::error::{MembershipError, RequestError};
 use crate::exporting::{self, ExportHandle};
+use crate::handle::REQUEST_BYTES_MAX;
 use crate::incarnation::random_id;
 use crate::metrics::Metrics;
 use crate::state::State;
@@ -67,6 +68,9 @@ pub struct Tasks {
     pub others: Vec<JoinHandle<()>>,
 }
 
+/// An opened WAL with what was found in it.
+pub type Log = (Wal<RealFs>, raftery_wal::Recovered);
+
 /// Where the WAL lies.
 #[must_use]
 pub fn wal_dir(data_dir: &Path) -> PathBuf {
@@ -77,9 +81,7 @@ pub fn wal_dir(data_dir: &Path) -> PathBuf {
 ///
 /// # Errors
 /// When it is damaged, another's, or can't be read.
-pub fn open_wal(
-    data_dir: &Path,
-) -> Result<Option<(Wal<RealFs>, raftery_wal::Recovered)>, RunError> {
+pub fn open_wal(data_dir: &Path) -> Result<Option<Log>, RunError> {
     let opened = Wal::open(RealFs, &wal_dir(data_dir), WalOptions::default());
     let Some((wal, recovered)) = opened.map_err(RunError::Wal)? else {
         return Ok(None);
@@ -178,7 +180,7 @@ pub fn start(
         clients: clients_in,
     };
     let driver = Driver::new(parts, timers, inbox, status_out, last_turn_ms);
-    let driver_task = tokio::spawn(driver.run(Arc::clone(&state)));
+    let driver_task = tokio::spawn(driver.run());
 
     let (export, export_task) = match &config.ledger_mongodb_uri_file {
         Some(file) => {
@@ -248,13 +250,16 @@ impl Running {
     /// # Errors
     /// When this member doesn't lead, or too much waits.
     pub async fn propose_for(&self, data: Bytes) -> Result<LogIndex, RequestError> {
+        if data.len() > REQUEST_BYTES_MAX {
+            return Err(RequestError::TooLarge {
+                bytes: data.len(),
+                bytes_max: REQUEST_BYTES_MAX,
+            });
+        }
         let (reply, answer) = oneshot::channel();
         self.to_driver(ClientInput::ProposeFor { data, reply })
             .await?;
-        answer
-            .await
-            .map_err(|_| RequestError::Stopped)?
-            .map_err(|e| refused(&e))
+        answer.await.map_err(|_| RequestError::Stopped)?
     }
 
     /// Changes the membership, when this member leads; answered once applied here.

@@ -19,7 +19,7 @@ use crate::driver::{Ended, Input};
 use crate::handle::Handle;
 use crate::listen::Listeners;
 use crate::metrics::Metrics;
-use crate::node::{self, Running, Tasks};
+use crate::node::{self, Log, Running, Tasks};
 use crate::transport::{FRAME_BYTES_MAX, PeerService};
 use crate::{grpc, http, incarnation};
 
@@ -116,7 +116,10 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         Some(path) => Some(read_token(path)?),
         None => None,
     };
-    let incarnation = incarnation::load_or_draw(&config.data_dir)?;
+    // Before anyone can ask: a node with data must never look blank, or the operator would
+    // replace a member that lost nothing.
+    let log = node::open_wal(&config.data_dir)?;
+    let incarnation = incarnation::load_or_draw(&config.data_dir, log.is_some())?;
     let metrics = Arc::new(Metrics::new());
     let (assignments, mut assignments_in) = mpsc::channel(1);
     let handle = Handle::new(
@@ -125,9 +128,10 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         Arc::clone(&metrics),
         assignments,
     );
-    // Before anyone can ask: a node with data must never look blank, or the operator would
-    // replace a member that lost nothing.
-    let resumed = resume(&config, &metrics, &handle)?;
+    let resumed = match log {
+        Some(log) => Some(start(&config, log, &metrics, &handle)?),
+        None => None,
+    };
 
     let stop = CancellationToken::new();
     let mut gateways = JoinSet::new();
@@ -189,19 +193,17 @@ fn read_token(path: &std::path::Path) -> Result<String, RunError> {
     Ok(text.trim().to_owned())
 }
 
-/// Resumes from the disk; `None` if it is blank.
-fn resume(
+/// Starts the node from its log; from here on gateways reach it.
+fn start(
     config: &NodeConfig,
+    (wal, recovered): Log,
     metrics: &Arc<Metrics>,
     handle: &Handle,
-) -> Result<Option<(Arc<Running>, Tasks)>, RunError> {
-    let Some((wal, recovered)) = node::open_wal(&config.data_dir)? else {
-        return Ok(None);
-    };
+) -> Result<(Arc<Running>, Tasks), RunError> {
     let started = node::start(config, wal, recovered, metrics)?;
-    // From here on gateways reach the running node; set once, since a node starts once.
+    // Set once, since a node starts once.
     let _ = handle.cell().set(Arc::clone(&started.0));
-    Ok(Some(started))
+    Ok(started)
 }
 
 /// Comes to an identity, then starts.
@@ -213,10 +215,11 @@ async fn begin(
     assignments: &mut AssignmentQueue,
 ) -> Result<(Arc<Running>, Tasks), RunError> {
     let start = || {
-        resume(config, metrics, handle)?.ok_or_else(|| RunError::File {
+        let log = node::open_wal(&config.data_dir)?.ok_or_else(|| RunError::File {
             path: node::wal_dir(&config.data_dir).display().to_string(),
             source: std::io::ErrorKind::NotFound.into(),
-        })
+        })?;
+        start(config, log, metrics, handle)
     };
     if config.start != ClusterStart::Managed {
         bootstrap::find_identity(config, incarnation).await?;

@@ -13,6 +13,24 @@ use crate::members::{MemberRecord, Members};
 /// Unit of judging until the cluster is configured otherwise.
 pub const WINDOW_DEFAULT: Duration = Duration::from_secs(1);
 
+/// What all members share.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Clients are served.
+    pub is_open: bool,
+    /// Unit of judging.
+    pub window: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            is_open: false,
+            window: WINDOW_DEFAULT,
+        }
+    }
+}
+
 /// Everything that entries change.
 #[derive(Debug)]
 pub struct State {
@@ -22,10 +40,8 @@ pub struct State {
     pub members: Members,
     /// Verdicts and intervals.
     pub ledger: Ledger,
-    /// Clients are served.
-    pub is_open: bool,
-    /// Unit of judging.
-    pub window: Duration,
+    /// What all members share.
+    pub settings: Settings,
     /// Last applied index.
     pub applied: LogIndex,
 }
@@ -36,8 +52,7 @@ impl Default for State {
             store: Store::new(),
             members: Members::new(),
             ledger: Ledger::default(),
-            is_open: false,
-            window: WINDOW_DEFAULT,
+            settings: Settings::default(),
             applied: LogIndex(0),
         }
     }
@@ -65,8 +80,10 @@ impl State {
     fn command(&mut self, entry: &Entry, command: Command) -> Outcome {
         match command {
             Command::Write(op) => return Outcome::Write(self.store.apply(&op)),
-            Command::Open => self.is_open = true,
-            Command::SetWindow { window_ms } => self.window = Duration::from_millis(window_ms),
+            Command::Open => self.settings.is_open = true,
+            Command::SetWindow { window_ms } => {
+                self.settings.window = Duration::from_millis(window_ms)
+            }
             Command::Bind {
                 incarnation,
                 peer_urls,

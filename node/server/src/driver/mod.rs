@@ -10,8 +10,8 @@
 mod judging;
 mod waiters;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,7 +33,7 @@ use crate::error::RequestError;
 use crate::members::Members;
 use crate::metrics::Metrics;
 use crate::node::refused;
-use crate::state::State;
+use crate::state::Settings;
 use crate::transport::Transport;
 
 /// Inputs taken per turn before their effects are carried out.
@@ -59,6 +59,8 @@ pub enum Input {
     Applied(LogIndex),
     /// The members' records changed.
     MembersChanged(Members),
+    /// What all members share changed.
+    SettingsChanged(Settings),
     /// A peer told where it is reached.
     PeerSeen {
         /// The peer.
@@ -114,7 +116,7 @@ pub enum ClientInput {
         /// The encoded command.
         data: Bytes,
         /// Where it stands, or why it was refused.
-        reply: oneshot::Sender<Result<LogIndex, ProposeError>>,
+        reply: oneshot::Sender<Result<LogIndex, RequestError>>,
     },
     /// A linearizable read.
     Read(ReadReply),
@@ -175,6 +177,8 @@ pub struct Driver {
     status: watch::Sender<Status>,
     last_turn_ms: Arc<AtomicU64>,
     config: DriverConfig,
+    /// As applied. A copy: the state's lock may be held by a long read.
+    settings: Settings,
 }
 
 /// What carries out Raft's effects.
@@ -245,11 +249,12 @@ impl Driver {
             status,
             last_turn_ms,
             config,
+            settings: Settings::default(),
         }
     }
 
     /// Turns until told to stop, removed, or the disk fails.
-    pub async fn run(mut self, state: Arc<RwLock<State>>) -> Ended {
+    pub async fn run(mut self) -> Ended {
         let ended = loop {
             if let Some(ended) = self.wait_for_input().await {
                 break ended;
@@ -257,7 +262,7 @@ impl Driver {
             if let Some(ended) = self.drain_inputs() {
                 break ended;
             }
-            self.judge_window(&state);
+            self.judge_window();
             self.ask_for_reads();
             self.turn();
             if self.world.is_removed {
@@ -353,6 +358,7 @@ impl Driver {
                 self.world.entries.forget_gone();
             }
             Input::MembersChanged(members) => self.world.transport.set_members(&members),
+            Input::SettingsChanged(settings) => self.settings = settings,
             Input::PeerSeen { id, urls } => self.world.transport.on_seen(id, &urls),
             Input::ToldRemoved => {
                 info!("the cluster says that this member was removed");
@@ -423,11 +429,12 @@ impl Driver {
                 let _ = registered.send(());
             }
             ClientInput::ProposeFor { data, reply } => {
-                let proposed = self
-                    .raft
-                    .propose(now, Payload::Data(data))
-                    .map(|id| id.index);
-                let _ = reply.send(proposed);
+                let proposed = self.admit().and_then(|()| {
+                    self.raft
+                        .propose(now, Payload::Data(data))
+                        .map_err(|e| refused(&e))
+                });
+                let _ = reply.send(proposed.map(|id| id.index));
             }
             ClientInput::Read(reply) => self.world.readers.add(reply),
         }
@@ -459,12 +466,9 @@ impl Driver {
     }
 
     /// A leader judges each window, once the cluster is open.
-    fn judge_window(&mut self, state: &RwLock<State>) {
+    fn judge_window(&mut self) {
         let now = self.world.now;
-        let (window, is_open) = {
-            let state = state.read().expect("no holder of the lock panics");
-            (state.window, state.is_open)
-        };
+        let Settings { window, is_open } = self.settings;
         if self
             .world
             .judging

@@ -90,6 +90,7 @@ fn membership_change(error: &MembershipError) -> Status {
         // Asking again is right, and what clients do when they hear this code.
         MembershipError::Busy => return ours(Code::Unavailable, error),
         MembershipError::NotAdded { .. } => return ours(Code::NotFound, error),
+        MembershipError::Malformed(_) => return ours(Code::InvalidArgument, error),
         MembershipError::Conf(ConfChangeError::AlreadyFounded)
         | MembershipError::ConfigurationMoved { .. }
         | MembershipError::IncarnationTaken { .. } => {
@@ -301,6 +302,11 @@ mod tests {
                 MembershipError::TooManyLearners.into(),
                 FailedPrecondition,
                 "too many learner members in cluster",
+            ),
+            (
+                MembershipError::Malformed("m".into()).into(),
+                InvalidArgument,
+                "malformed change of membership: m",
             ),
             (
                 MembershipError::NotAdded { urls: "u".into() }.into(),

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use futures::Stream;
 use raftery_proto::peer::{self as proto, peer_notice, peer_server};
-use raftery_raft::MemberId;
+use raftery_raft::{LogIndex, MemberId};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::{PROTOCOL, codec};
 use crate::bootstrap::Introductions;
-use crate::command::Command;
+use crate::command::{self, Command};
 use crate::driver::Input;
 use crate::grpc::status::to_status;
 use crate::handle::Handle;
@@ -134,15 +134,15 @@ impl peer_server::Peer for PeerService {
         let running = self.check_cluster(request.cluster_id, request.lineage)?;
         let index = match request.request {
             Some(Forwarded::Command(data)) => {
+                // What can't be applied must not get into the log: every member would end.
+                command::decode(&data).map_err(|e| Status::invalid_argument(e.to_string()))?;
                 running.propose_for(data).await.map_err(|e| to_status(&e))?
             }
             Some(Forwarded::ConfChange(change)) => {
                 let change = codec::decode_change(change)
                     .map_err(|e| Status::invalid_argument(e.to_string()))?;
-                running
-                    .change_here(change, None)
-                    .await
-                    .map_err(|e| to_status(&e))?
+                let changed = self.handle.change_membership_for(change).await;
+                LogIndex(changed.map_err(|e| to_status(&e))?)
             }
             None => return Err(Status::invalid_argument("nothing to forward")),
         };
@@ -158,6 +158,10 @@ impl peer_server::Peer for PeerService {
         if let Some(running) = self.handle.cell().get() {
             answer.cluster_id = running.me.cluster_id;
             let state = running.state.read().expect("no holder of the lock panics");
+            // Right after the start the records are those of the past, or none at all.
+            if state.members.is_empty() || state.applied < running.driver.status.borrow().commit {
+                return Err(Status::unavailable("this member is still reading its log"));
+            }
             let bound = state.members.values().find(|record| {
                 record
                     .peer_urls
