@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use k8s_openapi::api::core::v1::Pod;
 use raftery_e2e::kube::RaftCluster;
 use raftery_e2e::members::Onlooker;
 use raftery_e2e::outcome::Outcome;
@@ -49,6 +50,13 @@ async fn a_changed_interval_and_a_changed_image_roll_followers_first_and_the_lea
                 ended.len() == 3,
                 "rolled so far: {ended:?}, {:?}",
                 demo.status().await?.plan
+            );
+            // The last one may still be ending, and the status not know of it yet.
+            let pods = demo.pods().await?;
+            let is_new = |pod: &Pod| pod.metadata.deletion_timestamp.is_none();
+            ensure!(
+                pods.len() == 3 && pods.iter().all(is_new),
+                "an old pod is ending"
             );
             Ok(())
         })

@@ -82,7 +82,7 @@ impl State {
             Command::Write(op) => return Outcome::Write(self.store.apply(&op)),
             Command::Open => self.settings.is_open = true,
             Command::SetWindow { window_ms } => {
-                self.settings.window = Duration::from_millis(window_ms)
+                self.settings.window = Duration::from_millis(window_ms);
             }
             Command::Bind {
                 incarnation,
