@@ -7,30 +7,31 @@
 //! disk, apply, time ──┘           └──> apply task ──┴─> inputs
 //! ```
 
+mod inputs;
 mod judging;
 mod waiters;
+mod world;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use raftery_raft::{
-    ConfChange, Entry, Host, Instant, LogIndex, MemberId, Payload, PeerMessage, PersistBatch,
-    PersistSeq, ProposeError, Raft, ReadId, RoleKind, Status, StepError, TransferError, dispatch,
+    Instant, LogIndex, MemberId, Payload, PeerMessage, Raft, Status, StepError, dispatch,
 };
-use raftery_wal::{WalError, WalEvent, WalWriter};
+use raftery_wal::{WalEvent, WalWriter};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
+pub use self::inputs::{ClientInput, DriverHandle, Ended, Inbox, Input};
 use self::judging::Judging;
 pub use self::judging::Notice;
-use self::waiters::{EntryWaiters, ReadReply, Readers};
-use crate::apply::{Committed, Reply};
+use self::waiters::{EntryWaiters, Readers};
+use self::world::World;
+use crate::apply::Committed;
 use crate::clock;
 use crate::command::{self, Command, Waiter};
 use crate::error::RequestError;
-use crate::members::Members;
 use crate::metrics::Metrics;
 use crate::node::refused;
 use crate::state::Settings;
@@ -42,122 +43,6 @@ const INPUTS_PER_TURN: usize = 512;
 const IDLE_TURN: Duration = Duration::from_millis(500);
 /// Committed entries that may wait to be applied before writes are refused (etcd's limit).
 const UNAPPLIED_MAX: u64 = 5_000;
-
-/// What the node's own tasks tell the driver: rare, and taken first.
-#[derive(Debug)]
-pub enum Input {
-    /// Everything up to this batch is durable.
-    Persisted {
-        /// Highest batch.
-        seq: PersistSeq,
-        /// How long the sync took.
-        sync_time: Duration,
-    },
-    /// The disk failed; the process must end.
-    WalFailed(WalError),
-    /// Applied up to here.
-    Applied(LogIndex),
-    /// The members' records changed.
-    MembersChanged(Members),
-    /// What all members share changed.
-    SettingsChanged(Settings),
-    /// A peer told where it is reached.
-    PeerSeen {
-        /// The peer.
-        id: MemberId,
-        /// Its peer URLs.
-        urls: Vec<String>,
-    },
-    /// A peer of this cluster says that this member was removed.
-    ToldRemoved,
-    /// Hand leadership over.
-    Transfer {
-        /// To whom.
-        to: MemberId,
-        /// Whether it began.
-        reply: oneshot::Sender<Result<(), TransferError>>,
-    },
-    /// Change the membership.
-    Change {
-        /// How.
-        change: ConfChange,
-        /// The configuration that the caller planned against.
-        expected: Option<LogIndex>,
-        /// `Ok` once applied.
-        reply: oneshot::Sender<Result<oneshot::Receiver<crate::apply::Applied>, ProposeError>>,
-    },
-    /// Go down.
-    Stop,
-}
-
-/// What clients want.
-#[derive(Debug)]
-pub enum ClientInput {
-    /// Append this command; `reply` is told once it is applied here.
-    Propose {
-        /// The encoded command.
-        data: Bytes,
-        /// Its number.
-        request: u64,
-        /// Who waits.
-        reply: Reply,
-    },
-    /// Another member appends a command for `reply`'s client; this one only waits for it.
-    Await {
-        /// Its number.
-        request: u64,
-        /// Who waits.
-        reply: Reply,
-        /// Told before the command is sent on, so that it can't come back unexpected.
-        registered: oneshot::Sender<()>,
-    },
-    /// Append a command whose client waits at another member.
-    ProposeFor {
-        /// The encoded command.
-        data: Bytes,
-        /// Where it stands, or why it was refused.
-        reply: oneshot::Sender<Result<LogIndex, RequestError>>,
-    },
-    /// A linearizable read.
-    Read(ReadReply),
-}
-
-/// Why the driver ended.
-#[derive(Debug)]
-pub enum Ended {
-    /// It was asked to.
-    Stopped,
-    /// This member was removed from the cluster.
-    Removed,
-    /// The disk failed.
-    WalFailed(WalError),
-}
-
-/// How to reach the driver's inputs.
-#[derive(Clone, Debug)]
-pub struct DriverHandle {
-    /// Rare and internal.
-    pub inputs: mpsc::UnboundedSender<Input>,
-    /// From peers; bounded and lossy.
-    pub peers: mpsc::Sender<PeerMessage>,
-    /// From clients; bounded.
-    pub clients: mpsc::Sender<ClientInput>,
-    /// A picture of Raft, refreshed every turn in which something happened.
-    pub status: watch::Receiver<Status>,
-    /// When the loop last turned, milliseconds since boot.
-    pub last_turn_ms: Arc<AtomicU64>,
-}
-
-/// Receiving ends of [`DriverHandle`].
-#[derive(Debug)]
-pub struct Inbox {
-    /// Rare and internal.
-    pub inputs: mpsc::UnboundedReceiver<Input>,
-    /// From peers.
-    pub peers: mpsc::Receiver<PeerMessage>,
-    /// From clients.
-    pub clients: mpsc::Receiver<ClientInput>,
-}
 
 /// The driver's settings.
 #[derive(Clone, Debug)]
@@ -179,26 +64,6 @@ pub struct Driver {
     config: DriverConfig,
     /// As applied. A copy: the state's lock may be held by a long read.
     settings: Settings,
-}
-
-/// What carries out Raft's effects.
-#[derive(Debug)]
-struct World {
-    me: MemberId,
-    now: Instant,
-    wal: WalWriter,
-    transport: Transport,
-    apply: mpsc::UnboundedSender<Vec<Committed>>,
-    entries: EntryWaiters,
-    readers: Readers,
-    judging: Judging,
-    metrics: Arc<Metrics>,
-    leader: Option<MemberId>,
-    applied: LogIndex,
-    /// In this turn. Who waits is told at its end: what was committed in it comes first, the
-    /// removal of the leader itself among it.
-    lost_leader: bool,
-    is_removed: bool,
 }
 
 /// What a driver is made of.
@@ -530,45 +395,5 @@ pub fn wal_events(inputs: mpsc::UnboundedSender<Input>) -> impl FnMut(WalEvent) 
         };
         // The driver is gone when the process ends.
         let _ = inputs.send(input);
-    }
-}
-
-impl Host for World {
-    fn persist(&mut self, batch: PersistBatch) {
-        self.wal.append(batch);
-    }
-
-    fn send(&mut self, message: PeerMessage) {
-        let notice = self.judging.on_send(self.now, &message);
-        self.transport.send(message, notice);
-    }
-
-    fn apply(&mut self, entries: Vec<Entry>) {
-        let committed = entries
-            .into_iter()
-            .map(|e| self.entries.pair(self.me, e))
-            .collect();
-        // The apply task ends only when the process does.
-        let _ = self.apply.send(committed);
-    }
-
-    fn serve_read(&mut self, id: ReadId, index: LogIndex) {
-        self.readers.confirmed(id, index);
-        self.readers.applied(self.applied);
-    }
-
-    fn status_changed(&mut self, status: Status) {
-        if status.leader != self.leader {
-            info!(role = ?status.role, term = %status.term, leader = ?status.leader, "leader changed");
-            self.lost_leader |= self.leader.is_some();
-            if status.leader.is_some() {
-                self.metrics.count_leader_change();
-            }
-            self.leader = status.leader;
-        }
-        self.is_removed |=
-            status.membership.removed.contains(&self.me) && status.role != RoleKind::Leader;
-        self.judging.status_changed(self.now, &status);
-        self.transport.set_removed(&status.membership.removed);
     }
 }

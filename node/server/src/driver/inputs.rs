@@ -1,0 +1,134 @@
+//! What the driver is told, by whom.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use bytes::Bytes;
+use raftery_raft::{
+    ConfChange, LogIndex, MemberId, PeerMessage, PersistSeq, ProposeError, Status, TransferError,
+};
+use raftery_wal::WalError;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::waiters::ReadReply;
+use crate::apply::{Applied, Reply};
+use crate::error::RequestError;
+use crate::members::Members;
+use crate::state::Settings;
+
+/// What the node's own tasks tell the driver: rare, and taken first.
+#[derive(Debug)]
+pub enum Input {
+    /// Everything up to this batch is durable.
+    Persisted {
+        /// Highest batch.
+        seq: PersistSeq,
+        /// How long the sync took.
+        sync_time: Duration,
+    },
+    /// The disk failed; the process must end.
+    WalFailed(WalError),
+    /// Applied up to here.
+    Applied(LogIndex),
+    /// The members' records changed.
+    MembersChanged(Members),
+    /// What all members share changed.
+    SettingsChanged(Settings),
+    /// A peer told where it is reached.
+    PeerSeen {
+        /// The peer.
+        id: MemberId,
+        /// Its peer URLs.
+        urls: Vec<String>,
+    },
+    /// A peer of this cluster says that this member was removed.
+    ToldRemoved,
+    /// Hand leadership over.
+    Transfer {
+        /// To whom.
+        to: MemberId,
+        /// Whether it began.
+        reply: oneshot::Sender<Result<(), TransferError>>,
+    },
+    /// Change the membership.
+    Change {
+        /// How.
+        change: ConfChange,
+        /// The configuration that the caller planned against.
+        expected: Option<LogIndex>,
+        /// `Ok` once applied.
+        reply: oneshot::Sender<Result<oneshot::Receiver<Applied>, ProposeError>>,
+    },
+    /// Go down.
+    Stop,
+}
+
+/// What clients want.
+#[derive(Debug)]
+pub enum ClientInput {
+    /// Append this command; `reply` is told once it is applied here.
+    Propose {
+        /// The encoded command.
+        data: Bytes,
+        /// Its number.
+        request: u64,
+        /// Who waits.
+        reply: Reply,
+    },
+    /// Another member appends a command for `reply`'s client; this one only waits for it.
+    Await {
+        /// Its number.
+        request: u64,
+        /// Who waits.
+        reply: Reply,
+        /// Told before the command is sent on, so that it can't come back unexpected.
+        registered: oneshot::Sender<()>,
+    },
+    /// Append a command whose client waits at another member.
+    ProposeFor {
+        /// The encoded command.
+        data: Bytes,
+        /// Where it stands, or why it was refused.
+        reply: oneshot::Sender<Result<LogIndex, RequestError>>,
+    },
+    /// A linearizable read.
+    Read(ReadReply),
+}
+
+/// Why the driver ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// This member was removed from the cluster.
+    Removed,
+    /// The disk failed.
+    WalFailed(WalError),
+}
+
+/// How to reach the driver's inputs.
+#[derive(Clone, Debug)]
+pub struct DriverHandle {
+    /// Rare and internal.
+    pub inputs: mpsc::UnboundedSender<Input>,
+    /// From peers; bounded and lossy.
+    pub peers: mpsc::Sender<PeerMessage>,
+    /// From clients; bounded.
+    pub clients: mpsc::Sender<ClientInput>,
+    /// A picture of Raft, refreshed every turn in which something happened.
+    pub status: watch::Receiver<Status>,
+    /// When the loop last turned, milliseconds since boot.
+    pub last_turn_ms: Arc<AtomicU64>,
+}
+
+/// Receiving ends of [`DriverHandle`].
+#[derive(Debug)]
+pub struct Inbox {
+    /// Rare and internal.
+    pub inputs: mpsc::UnboundedReceiver<Input>,
+    /// From peers.
+    pub peers: mpsc::Receiver<PeerMessage>,
+    /// From clients.
+    pub clients: mpsc::Receiver<ClientInput>,
+}

@@ -1,0 +1,334 @@
+//! Who belongs to the cluster and who leads it.
+
+use std::time::Duration;
+
+use raftery_proto::peer as proto;
+use raftery_raft::{ConfChange, ConfChangeError, LogIndex, MemberId, RoleKind, Status};
+use tokio::sync::oneshot;
+use tracing::debug;
+
+use super::Handle;
+use super::replicate::{forward, replicate};
+use crate::clock;
+use crate::command::{Command, CommandError, Outcome};
+use crate::driver::Input;
+use crate::error::{MembershipError, RequestError};
+use crate::members::MemberRecord;
+use crate::node::Running;
+use crate::state::taken;
+use crate::transport::codec;
+
+/// A change of membership that a person or the operator asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MembershipChange {
+    /// Adds a member that receives the log and doesn't vote.
+    AddLearner {
+        /// The new ID.
+        id: MemberId,
+        /// Its record.
+        record: MemberRecord,
+    },
+    /// Makes a caught-up learner a voter.
+    Promote {
+        /// The learner.
+        id: MemberId,
+    },
+    /// Removes a member, for ever.
+    Remove {
+        /// The member.
+        id: MemberId,
+    },
+}
+
+impl Handle {
+    /// Changes the membership, wherever the leader is; answered once applied here.
+    /// Gives the index of the new configuration.
+    ///
+    /// # Errors
+    /// See [`MembershipError`].
+    pub async fn change_membership(&self, change: MembershipChange) -> Result<u64, RequestError> {
+        let running = self.serving()?;
+        let leader = running.driver.status.borrow().leader;
+        match leader {
+            None => Err(RequestError::NoLeader),
+            Some(leader) if leader == running.me.id => {
+                self.change_membership_here(change, None).await
+            }
+            Some(leader) => {
+                let change = codec::encode_change(into_raft(change)?);
+                let request = proto::forward_request::Request::ConfChange(change);
+                let sent = forward(running, leader, request);
+                let index = tokio::time::timeout(running.request_timeout, sent)
+                    .await
+                    .map_err(|_| RequestError::TimedOut)??;
+                // The change is done. That this member hasn't heard of it yet (or ever will: it
+                // may be the one removed) makes it no failure.
+                if let Err(error) = self.linearizable_barrier().await {
+                    debug!(%error, "the change of membership is not applied here yet");
+                }
+                Ok(index.0)
+            }
+        }
+    }
+
+    /// Changes the membership as another member asks on behalf of its client.
+    ///
+    /// # Errors
+    /// As [`Handle::change_membership_here`]; also when the change isn't one that a client can
+    /// ask for.
+    pub async fn change_membership_for(&self, change: ConfChange) -> Result<u64, RequestError> {
+        let change = match change {
+            ConfChange::AddLearner { id, context } => {
+                let record = MemberRecord::decode(&context);
+                let record = record.map_err(|e| MembershipError::Malformed(e.to_string()))?;
+                MembershipChange::AddLearner { id, record }
+            }
+            ConfChange::Promote { id } => MembershipChange::Promote { id },
+            ConfChange::Remove { id } => MembershipChange::Remove { id },
+            ConfChange::Found { .. } => {
+                return Err(MembershipError::Conf(ConfChangeError::AlreadyFounded).into());
+            }
+        };
+        self.change_membership_here(change, None).await
+    }
+
+    /// Changes the membership if this member leads; `expected` fences callers that planned
+    /// against another configuration.
+    ///
+    /// # Errors
+    /// See [`MembershipError`]; `NotLeader` elsewhere.
+    pub async fn change_membership_here(
+        &self,
+        change: MembershipChange,
+        expected: Option<u64>,
+    ) -> Result<u64, RequestError> {
+        let running = self.running()?;
+        self.check_change(running, &change)?;
+        let index = running
+            .change_here(into_raft(change)?, expected.map(LogIndex))
+            .await?;
+        Ok(index.0)
+    }
+
+    /// What only the leader can judge, besides what Raft itself refuses.
+    fn check_change(
+        &self,
+        running: &Running,
+        change: &MembershipChange,
+    ) -> Result<(), MembershipError> {
+        let status = running.driver.status.borrow().clone();
+        match change {
+            MembershipChange::AddLearner { id, record } => {
+                if let Some(url) = record.peer_urls.iter().find(|url| !is_url(url)) {
+                    return Err(MembershipError::InvalidUrl(url.clone()));
+                }
+                let state = running.state.read().expect("no holder of the lock panics");
+                // The records lag behind the committed configuration until they are applied.
+                if state.applied < status.membership.index {
+                    return Err(MembershipError::Busy);
+                }
+                if let Some(url) = taken(&state.members, Some(*id), &record.peer_urls) {
+                    return Err(MembershipError::PeerUrlTaken(url));
+                }
+                // etcd's limit; one member at a time also keeps the operator's steps apart.
+                if !status.membership.learners.is_empty() {
+                    return Err(MembershipError::TooManyLearners);
+                }
+                Ok(())
+            }
+            // Adding a voter that has caught up costs no quorum.
+            MembershipChange::Promote { .. } => Ok(()),
+            MembershipChange::Remove { id } => {
+                let timeout = self.shared.config.election_timeout;
+                check_removal(&status, clock::now(), timeout, *id)
+            }
+        }
+    }
+
+    /// Changes where peers reach a member.
+    ///
+    /// # Errors
+    /// When it isn't a member, or a URL is another's or no URL.
+    pub async fn update_member(
+        &self,
+        id: MemberId,
+        peer_urls: Vec<String>,
+    ) -> Result<(), RequestError> {
+        if let Some(url) = peer_urls.iter().find(|url| !is_url(url)) {
+            return Err(MembershipError::InvalidUrl(url.clone()).into());
+        }
+        let running = self.serving()?;
+        let command = Command::UpdateMember {
+            id: id.0,
+            peer_urls,
+        };
+        match replicate(running, &command).await? {
+            (_, Outcome::Updated(result)) => Ok(result?),
+            _ => Err(RequestError::LeaderChanged),
+        }
+    }
+
+    /// Hands leadership to `to`, or to the most caught-up other voter; answered once it leads.
+    ///
+    /// # Errors
+    /// `NotLeader` elsewhere, `BadTransferee` for whom can't lead, `TimedOut`.
+    pub async fn transfer_leader(&self, to: Option<MemberId>) -> Result<MemberId, RequestError> {
+        let running = self.running()?;
+        let mut status = running.driver.status.clone();
+        let to = match to {
+            Some(to) => to,
+            None => {
+                let now = status.borrow().clone();
+                let not_leader = RequestError::NotLeader { leader: now.leader };
+                best_follower(&now).ok_or(not_leader)?
+            }
+        };
+        let (reply, answer) = oneshot::channel();
+        let input = Input::Transfer { to, reply };
+        running
+            .driver
+            .inputs
+            .send(input)
+            .map_err(|_| RequestError::Stopped)?;
+        match answer.await.map_err(|_| RequestError::Stopped)? {
+            Ok(()) => {}
+            Err(raftery_raft::TransferError::NotLeader { leader }) => {
+                return Err(RequestError::NotLeader { leader });
+            }
+            Err(raftery_raft::TransferError::NotVoter(id)) => {
+                return Err(RequestError::BadTransferee(id));
+            }
+        }
+        let leads = status.wait_for(|status| status.leader == Some(to));
+        match tokio::time::timeout(running.request_timeout, leads).await {
+            Ok(Ok(_)) => Ok(to),
+            Ok(Err(_)) => Err(RequestError::Stopped),
+            Err(_) => Err(RequestError::TimedOut),
+        }
+    }
+}
+
+/// Refuses to remove a voter when those that remain couldn't commit (etcd's strict
+/// reconfiguration check).
+fn check_removal(
+    status: &Status,
+    now: raftery_raft::Instant,
+    election_timeout: Duration,
+    id: MemberId,
+) -> Result<(), MembershipError> {
+    let voters = &status.membership.voters;
+    if status.role != RoleKind::Leader || !voters.contains(&id) {
+        return Ok(());
+    }
+    let is_active = |voter: &MemberId| {
+        *voter == status.id
+            || status
+                .progress
+                .get(voter)
+                .and_then(|progress| progress.last_heard)
+                .is_some_and(|at| now.since(at) < election_timeout)
+    };
+    let active = voters
+        .iter()
+        .filter(|voter| **voter != id && is_active(voter))
+        .count();
+    let remaining = voters.len() - 1;
+    if remaining > 0 && active < remaining / 2 + 1 {
+        return Err(MembershipError::Unhealthy {
+            active,
+            voters: remaining,
+        });
+    }
+    Ok(())
+}
+
+fn best_follower(status: &Status) -> Option<MemberId> {
+    let voters = &status.membership.voters;
+    let others = status.progress.iter().filter(|(id, _)| voters.contains(id));
+    others
+        .max_by_key(|(_, progress)| progress.matched)
+        .map(|(id, _)| *id)
+}
+
+fn is_url(url: &str) -> bool {
+    url.strip_prefix("http://")
+        .and_then(|rest| rest.rsplit_once(':'))
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+fn into_raft(change: MembershipChange) -> Result<ConfChange, RequestError> {
+    let encode = |record: &MemberRecord| -> Result<bytes::Bytes, CommandError> { record.encode() };
+    Ok(match change {
+        MembershipChange::AddLearner { id, record } => {
+            let context = encode(&record).map_err(|_| RequestError::Stopped)?;
+            ConfChange::AddLearner { id, context }
+        }
+        MembershipChange::Promote { id } => ConfChange::Promote { id },
+        MembershipChange::Remove { id } => ConfChange::Remove { id },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raftery_raft::{Instant as RaftInstant, Membership, PeerProgress, Term};
+
+    /// A leader, 1, of three, that has heard from `heard` just now.
+    fn leader(heard: &[u64]) -> Status {
+        let now = RaftInstant(Duration::from_secs(100));
+        let progress = [2, 3].map(|id| {
+            let last_heard = heard.contains(&id).then_some(now);
+            (
+                MemberId(id),
+                PeerProgress {
+                    matched: LogIndex(9),
+                    last_heard,
+                },
+            )
+        });
+        Status {
+            id: MemberId(1),
+            role: RoleKind::Leader,
+            term: Term(2),
+            leader: Some(MemberId(1)),
+            commit: LogIndex(9),
+            applied: LogIndex(9),
+            last_index: LogIndex(9),
+            has_committed_in_term: true,
+            membership: Membership {
+                voters: [1, 2, 3].map(MemberId).into(),
+                ..Membership::default()
+            },
+            progress: progress.into(),
+            transferee: None,
+        }
+    }
+
+    fn removal(heard: &[u64], id: u64) -> Result<(), MembershipError> {
+        let now = RaftInstant(Duration::from_millis(100_500));
+        check_removal(&leader(heard), now, Duration::from_secs(1), MemberId(id))
+    }
+
+    #[test]
+    fn a_dead_member_may_be_removed_and_a_living_one_not_while_another_is_dead() {
+        assert_eq!(removal(&[2], 3), Ok(()));
+        assert_eq!(
+            removal(&[2], 2),
+            Err(MembershipError::Unhealthy {
+                active: 1,
+                voters: 2
+            })
+        );
+        assert_eq!(removal(&[2, 3], 2), Ok(()));
+    }
+
+    #[test]
+    fn the_most_caught_up_other_voter_takes_over() {
+        let mut status = leader(&[2, 3]);
+        status
+            .progress
+            .entry(MemberId(3))
+            .and_modify(|p| p.matched = LogIndex(10));
+        assert_eq!(best_follower(&status), Some(MemberId(3)));
+    }
+}

@@ -1,0 +1,140 @@
+//! What gateways show of the node.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use raftery_behaviour::Verdict;
+use raftery_ledger::LedgerRow;
+use raftery_raft::MemberId;
+
+use super::Handle;
+use crate::clock;
+
+/// A follower with at most this many entries to go counts as caught up.
+const CAUGHT_UP_ENTRIES: u64 = 1_000;
+
+/// A leader's view of another member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemberProgress {
+    /// The member.
+    pub id: MemberId,
+    /// Highest index known durable there.
+    pub matched: u64,
+    /// How long ago it last answered; `None`: never in this leadership.
+    pub last_heard: Option<Duration>,
+    /// It answered within an election timeout.
+    pub active: bool,
+    /// It is close to the leader's last index.
+    pub caught_up: bool,
+}
+
+/// How the ledger stands.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LedgerStatus {
+    /// A MongoDB is configured on this node.
+    pub mongodb: bool,
+    /// Raft index of the newest batch; 0: none.
+    pub last_index: u64,
+    /// Raft index of the newest batch known exported; 0: none.
+    pub exported_index: u64,
+    /// Batches that wait for export.
+    pub pending: u64,
+    /// Why exporting fails at the moment; set on the leader only.
+    pub error: Option<String>,
+}
+
+/// Rows of the ledger, with where it begins.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct LedgerRows {
+    /// Rows, oldest first.
+    pub rows: Vec<LedgerRow>,
+    /// Index of the oldest retained batch; 0: none.
+    pub oldest_index: u64,
+    /// Raft index of the newest batch known exported.
+    pub exported_index: u64,
+}
+
+impl Handle {
+    /// A leader's view of the others; empty elsewhere.
+    #[must_use]
+    pub fn progress(&self) -> Vec<MemberProgress> {
+        let Some(status) = self.status() else {
+            return Vec::new();
+        };
+        let now = clock::now();
+        let timeout = self.shared.config.election_timeout;
+        let last = status.last_index.0;
+        let progress = |(id, peer): (&MemberId, &raftery_raft::PeerProgress)| {
+            let last_heard = peer.last_heard.map(|at| now.since(at));
+            MemberProgress {
+                id: *id,
+                matched: peer.matched.0,
+                last_heard,
+                active: last_heard.is_some_and(|ago| ago < timeout),
+                caught_up: last.saturating_sub(peer.matched.0) <= CAUGHT_UP_ENTRIES,
+            }
+        };
+        status.progress.iter().map(progress).collect()
+    }
+
+    /// How the ledger stands.
+    #[must_use]
+    pub fn ledger_status(&self) -> LedgerStatus {
+        let Some(running) = self.cell().get() else {
+            return LedgerStatus::default();
+        };
+        let state = running.state.read().expect("no holder of the lock panics");
+        LedgerStatus {
+            mongodb: running.export.is_some(),
+            last_index: state.ledger.last_index(),
+            exported_index: state.ledger.exported_index(),
+            pending: state.ledger.pending(),
+            error: running
+                .export
+                .as_ref()
+                .and_then(crate::exporting::ExportHandle::error),
+        }
+    }
+
+    /// Rows of the ledger from a Raft index on.
+    #[must_use]
+    pub fn ledger_rows(&self, from_index: u64, limit: usize) -> LedgerRows {
+        let Some(running) = self.cell().get() else {
+            return LedgerRows::default();
+        };
+        let state = running.state.read().expect("no holder of the lock panics");
+        LedgerRows {
+            rows: state.ledger.rows(from_index, limit),
+            oldest_index: state.ledger.rows(0, 1).first().map_or(0, |row| row.index),
+            exported_index: state.ledger.exported_index(),
+        }
+    }
+
+    /// Scores and last verdicts by member.
+    #[must_use]
+    pub fn scores(&self) -> BTreeMap<u64, (i64, Option<Verdict>)> {
+        let Some(running) = self.cell().get() else {
+            return BTreeMap::new();
+        };
+        let state = running.state.read().expect("no holder of the lock panics");
+        let ledger = &state.ledger;
+        let score = |(id, score): (raftery_behaviour::MemberId, i32)| {
+            (id.0, (i64::from(score), ledger.last_verdict(id).cloned()))
+        };
+        ledger.scores().map(score).collect()
+    }
+
+    /// Bytes of keys and values, the same on every member.
+    #[must_use]
+    pub fn db_bytes(&self) -> u64 {
+        let Some(running) = self.cell().get() else {
+            return 0;
+        };
+        running
+            .state
+            .read()
+            .expect("no holder of the lock panics")
+            .store
+            .logical_bytes()
+    }
+}
