@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use raftery_e2e::bare::Cluster;
+use raftery_e2e::http;
 use raftery_e2e::outcome::Outcome;
 use raftery_e2e::report::Figure;
 use raftery_e2e::wait;
@@ -105,6 +106,19 @@ async fn the_leader_notices_a_frozen_follower_and_shows_it_as_inactive() -> Outc
     cluster.nodes[follower].thaw()?;
     wait::until("it is active again", LIMIT, async || {
         cluster.all_caught_up(Duration::from_secs(1)).await
+    })
+    .await?;
+    // it was told with the heartbeats: it logs the penalty, and its metrics show the next verdict
+    let metrics = format!("{}/metrics", cluster.nodes[follower].metrics_url());
+    wait::until("the follower knows its verdicts", LIMIT, async || {
+        let log = cluster.nodes[follower].log();
+        ensure!(log.contains("penalised by the leader"), "no penalty logged");
+        let (_, page) = http::get(&metrics).await?;
+        ensure!(
+            page.lines().any(|line| line == "raftery_verdict_points 1"),
+            "no reward shown"
+        );
+        Ok(())
     })
     .await?;
     Ok(())
