@@ -110,14 +110,14 @@ impl Introductions {
     }
 }
 
-/// Writes an assigned identity; the node may start from it afterwards.
+/// Whether an assignment is for this blank disk.
 ///
 /// # Errors
-/// When it is for another disk, or can't be written.
-pub fn write_assigned(
+/// When it is for another one, or this node takes none.
+pub fn check_assigned(
     config: &NodeConfig,
     incarnation: u64,
-    assignment: Assignment,
+    assignment: &Assignment,
 ) -> Result<(), AssignError> {
     if config.start != ClusterStart::Managed {
         return Err(AssignError::NotManaged);
@@ -133,12 +133,32 @@ pub fn write_assigned(
         cluster_id,
         lineage,
         member_id,
-        found,
         ..
-    } = assignment;
+    } = *assignment;
     if cluster_id == 0 || lineage == 0 || member_id.0 == 0 {
         return Err(AssignError::Zero);
     }
+    Ok(())
+}
+
+/// Writes an assigned identity, which passed [`check_assigned`]; the node may start from it
+/// afterwards.
+///
+/// # Errors
+/// When it can't be written. The process must end then: what is on the disk is uncertain, and
+/// only a new start finds out.
+pub fn write_assigned(
+    config: &NodeConfig,
+    incarnation: u64,
+    assignment: Assignment,
+) -> Result<(), RunError> {
+    let Assignment {
+        cluster_id,
+        lineage,
+        member_id,
+        found,
+        ..
+    } = assignment;
     let identity = WalIdentity {
         cluster_id,
         lineage,
@@ -157,10 +177,8 @@ pub fn write_assigned(
         Vec::new()
     };
     // An assigned cluster is opened by the operator, once all members vote.
-    mark_used(&config.data_dir, incarnation)
-        .map_err(|error| AssignError::Write(error.to_string()))?;
-    write_wal(&config.data_dir, identity, &founders, false)
-        .map_err(|error| AssignError::Write(error.to_string()))
+    mark_used(&config.data_dir, incarnation)?;
+    write_wal(&config.data_dir, identity, &founders, false).map_err(RunError::Wal)
 }
 
 /// Founds a cluster with the peers of `--initial-cluster`, or joins the one that they have.

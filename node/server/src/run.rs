@@ -233,17 +233,18 @@ async fn begin(
         let Some((assignment, reply)) = assignments.recv().await else {
             return std::future::pending().await;
         };
-        match bootstrap::write_assigned(config, incarnation, assignment) {
-            Ok(()) => {
-                let started = start()?;
-                // Whoever gave up waiting asks again, and is answered alike.
-                let _ = reply.send(Ok(()));
-                return Ok(started);
-            }
-            Err(refused) => {
-                let _ = reply.send(Err(refused));
-            }
+        if let Err(refused) = bootstrap::check_assigned(config, incarnation, &assignment) {
+            let _ = reply.send(Err(refused));
+            continue;
         }
+        if let Err(error) = bootstrap::write_assigned(config, incarnation, assignment) {
+            let _ = reply.send(Err(AssignError::Write(error.to_string())));
+            return Err(error);
+        }
+        let started = start()?;
+        // Whoever gave up waiting asks again, and is answered alike.
+        let _ = reply.send(Ok(()));
+        return Ok(started);
     }
 }
 

@@ -67,7 +67,7 @@ impl WalWriter {
     /// [`WalEvent::Failed`] the batch is dropped; it is never acknowledged.
     pub fn append(&self, batch: PersistBatch) {
         if let Some(queue) = &self.queue {
-            // An error means that the thread has failed, and has said so.
+            // An error means that the thread has failed or panicked, and has said so.
             let _ = queue.send(batch);
         }
     }
@@ -82,16 +82,28 @@ impl Drop for WalWriter {
     fn drop(&mut self) {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
-            // A panic there has been printed; there is nobody left to tell.
+            // A panic there has been printed, and told as `Failed`.
             let _ = thread.join();
         }
     }
 }
 
-fn run<F: Fs>(mut wal: Wal<F>, queue: &Receiver<PersistBatch>, mut on_event: impl FnMut(WalEvent)) {
-    if let Err(error) = write_until_closed(&mut wal, queue, &mut on_event) {
+fn run<F: Fs>(mut wal: Wal<F>, queue: &Receiver<PersistBatch>, on_event: impl FnMut(WalEvent)) {
+    let mut listener = Listener(on_event);
+    if let Err(error) = write_until_closed(&mut wal, queue, &mut listener.0) {
         tracing::error!(%error, "the write-ahead log failed");
-        on_event(WalEvent::Failed(error));
+        (listener.0)(WalEvent::Failed(error));
+    }
+}
+
+/// Hears of a panic too: a node whose log is gone must not look alive.
+struct Listener<E: FnMut(WalEvent)>(E);
+
+impl<E: FnMut(WalEvent)> Drop for Listener<E> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            (self.0)(WalEvent::Failed(WalError::Failed));
+        }
     }
 }
 

@@ -53,6 +53,19 @@ fn every_batch_is_acknowledged_once_it_is_durable() {
 }
 
 #[test]
+fn a_thread_that_panics_is_told_as_failed() {
+    let fs = MemFs::new(3);
+    let (events, told) = channel();
+    let writer = WalWriter::spawn(create(&fs).unwrap(), move |event| match event {
+        WalEvent::Durable { .. } => panic!("a bug"),
+        WalEvent::Failed(error) => events.send(error).unwrap(),
+    });
+    writer.append(one_entry(1));
+    assert!(matches!(told.recv_timeout(PATIENCE), Ok(WalError::Failed)));
+    writer.shutdown();
+}
+
+#[test]
 fn the_last_batch_of_a_burst_is_sealed_in_quiet() {
     let fs = MemFs::new(2);
     let (writer, told) = spawn(&fs);

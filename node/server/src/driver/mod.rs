@@ -139,6 +139,12 @@ impl Driver {
         self.world.entries.fail_all(&RequestError::Stopped);
         self.world.transport.flush().await;
         self.world.wal.shutdown();
+        // A log that failed while it was closed makes it no clean end.
+        while let Ok(input) = self.inbox.inputs.try_recv() {
+            if let Input::WalFailed(failure) = input {
+                return Ended::WalFailed(failure);
+            }
+        }
         ended
     }
 
