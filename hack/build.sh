@@ -5,6 +5,7 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
+own_target
 # The whole workspace, as everywhere: another selection of packages selects other features of
 # dependencies, and builds them and all of ours a second time.
 cargo build --release --locked --workspace --bins

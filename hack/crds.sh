@@ -4,6 +4,7 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
+own_target
 files=(crds/raftclusters.raftery.dev.yaml charts/raftery/crds/raftclusters.raftery.dev.yaml)
 cargo build --quiet --release --locked --workspace --bins
 crdgen=("$CARGO_TARGET_DIR/$(host_triple)/release/crdgen")

@@ -27,6 +27,16 @@ export PATH=$RAFTERY_TOOLS:$PATH
 say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+# Cargo knows a workspace's crates by their place in it: two checkouts that share the target
+# directory would take each other's for their own. What is ours in it goes when they change places.
+own_target() {
+  local mark=$CARGO_TARGET_DIR/checkout
+  if [ "$(cat "$mark" 2> /dev/null)" = "$ROOT" ]; then return; fi
+  mkdir -p "$CARGO_TARGET_DIR"
+  (cd "$ROOT" && cargo clean --quiet --release --locked --workspace)
+  printf '%s\n' "$ROOT" > "$mark"
+}
+
 STEP_NUMBER=0
 STEP_PID=
 STEPS_BEGAN=$SECONDS

@@ -4,6 +4,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 start_log verify
+own_target
 trap stop_step EXIT
 cargo_deny=0.20.2
 
