@@ -7,7 +7,7 @@ cd "$ROOT"
 start_log demo
 trap stop_step EXIT
 
-say "Raftery demo. The first run builds everything, Kubernetes included: about half an hour on two"
+say "Raftery demo. The first run builds everything, Kubernetes included: half an hour or more on two"
 say "cores. Later ones take a few minutes. Logs: $LOG_DIR"
 say
 step "checking this machine" hack/preflight.sh
