@@ -28,12 +28,13 @@ say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 # Cargo knows a workspace's crates by their place in it: two checkouts that share the target
-# directory would take each other's for their own. What is ours in it goes when they change places.
+# directory would take each other's for their own. When they change places, what Cargo remembers of
+# our crates goes, and they are built anew (`cargo clean --workspace` leaves integration tests).
 own_target() {
   local mark=$CARGO_TARGET_DIR/checkout
   if [ "$(cat "$mark" 2> /dev/null)" = "$ROOT" ]; then return; fi
   mkdir -p "$CARGO_TARGET_DIR"
-  (cd "$ROOT" && cargo clean --quiet --release --locked --workspace)
+  rm -rf "$CARGO_TARGET_DIR"/release/.fingerprint/raftery-* "$CARGO_TARGET_DIR"/*/release/.fingerprint/raftery-*
   printf '%s\n' "$ROOT" > "$mark"
 }
 
