@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raftery_config::{ClusterStart, ClusterState, NodeConfig};
+use raftery_fs::RealFs;
 use raftery_proto::peer as proto;
 use raftery_raft::{ConfChange, Entry, HardState, LogId, LogIndex, MemberId, Payload, Term};
-use raftery_wal::{RealFs, Wal, WalIdentity, WalOptions};
+use raftery_wal::{Wal, WalIdentity, WalOptions};
 use sha2::{Digest, Sha256};
 use tracing::{debug, info};
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raftery_config::NodeConfig;
+use raftery_fs::RealFs;
 use raftery_proto::peer as proto;
 use raftery_raft::{
     ConfChange, LogIndex, MemberId, ProposeError, Raft, RaftConfig, Recovered, RoleKind,
 };
-use raftery_wal::{RealFs, Wal, WalOptions, WalWriter};
+use raftery_wal::{Wal, WalOptions, WalWriter};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use fastrand::Rng;
+use raftery_fs::MemFs;
 use raftery_raft::{Entry, HardState, MemberId, PersistBatch, PersistSeq, Recovered};
-use raftery_wal::{MemFs, Wal, WalError, WalIdentity, WalOptions};
+use raftery_wal::{Wal, WalError, WalIdentity, WalOptions};
 
 use crate::Syncs;
 

@@ -4,8 +4,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use raftery_fs::Fs;
+
+use crate::WalError;
 use crate::recover::{parent, segment_numbers};
-use crate::{Fs, WalError};
 
 /// A log that has no name yet.
 pub(crate) struct Making {

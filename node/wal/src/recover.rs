@@ -12,10 +12,12 @@
 use std::io;
 use std::path::Path;
 
+use raftery_fs::{Fs, FsFile};
+
 use crate::frame::Frames;
 use crate::replay::{Bad, Replay, Stop};
 use crate::segment::{DATA_START, Segment, file_name, number_of, zero};
-use crate::{Fs, FsFile, TornTail, WalError, WalIdentity};
+use crate::{TornTail, WalError, WalIdentity};
 
 /// What recovery leaves behind.
 pub(crate) struct Scan<F: Fs> {

@@ -26,10 +26,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crc32c::crc32c;
+use raftery_fs::{Fs, FsFile};
 use raftery_raft::MemberId;
 
 use crate::le::{u32_at, u64_at};
-use crate::{Fs, FsFile, WalError, WalIdentity};
+use crate::{WalError, WalIdentity};
 
 /// Where frames begin. A page of its own, so that appending never rewrites the header's.
 pub(crate) const DATA_START: u64 = 4096;

@@ -4,13 +4,14 @@ use std::fmt;
 use std::mem;
 use std::path::{Path, PathBuf};
 
+use raftery_fs::Fs;
 use raftery_raft::{Entry, HardState, LogId, PersistBatch, PersistSeq};
 
 use crate::create;
 use crate::frame::{HEADER_BYTES, Kind, STATE_FRAME_BYTES};
 use crate::recover::recover;
 use crate::segment::{DATA_START, Preparation, Segment, file_name};
-use crate::{Fs, Recovered, WalError, WalIdentity, WalOptions};
+use crate::{Recovered, WalError, WalIdentity, WalOptions};
 
 mod write;
 

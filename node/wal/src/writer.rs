@@ -4,9 +4,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use raftery_fs::Fs;
 use raftery_raft::{PersistBatch, PersistSeq};
 
-use crate::{Fs, Wal, WalError};
+use crate::{Wal, WalError};
 
 /// Quiet after a sync before the last batch is sealed. Half of the 10 ms that are promised; the
 /// seal's own sync needs the rest.

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Model, Run, Step, batch, create, data, hard_state, open, reopen, run, story};
-use raftery_wal::{Fate, MemFs, Piece};
+use raftery_fs::{Fate, MemFs, Piece};
 
 /// Pieces that a crash now would decide about.
 fn unsynced(fs: &MemFs) -> Vec<Piece> {

@@ -11,8 +11,9 @@ use common::{
     IDENTITY, Model, batch, create, data, dir, hard_state, open, reopen, run, segment, story,
     written,
 };
+use raftery_fs::{Fs, MemFs};
 use raftery_raft::PersistSeq;
-use raftery_wal::{Fs, MemFs, Wal, WalError, WalIdentity};
+use raftery_wal::{Wal, WalError, WalIdentity};
 
 fn files(fs: &MemFs) -> BTreeMap<PathBuf, Vec<u8>> {
     let names = fs.list(dir()).unwrap();

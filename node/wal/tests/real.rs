@@ -7,8 +7,9 @@ use std::fs;
 use std::path::Path;
 
 use common::{IDENTITY, Model, OPTIONS, Step, batch, data, founding, hard_state, story};
+use raftery_fs::RealFs;
 use raftery_raft::HardState;
-use raftery_wal::{RealFs, Recovered, Wal, WalError, WalOptions};
+use raftery_wal::{Recovered, Wal, WalError, WalOptions};
 
 fn create(dir: &Path) -> Result<Wal<RealFs>, WalError> {
     Wal::create(

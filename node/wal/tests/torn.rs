@@ -5,8 +5,9 @@ mod common;
 
 use bytes::Bytes;
 use common::{Model, batch, create, data, entry, hard_state, reopen, segment, written};
+use raftery_fs::{Fate, MemFs};
 use raftery_raft::{LogIndex, Payload};
-use raftery_wal::{Fate, MemFs, WalError};
+use raftery_wal::WalError;
 
 #[test]
 fn a_torn_tail_is_cut_and_said() {

@@ -7,8 +7,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use common::{Model, batch, create, data, hard_state, open, reopen, segment};
+use raftery_fs::MemFs;
 use raftery_raft::{PersistBatch, PersistSeq};
-use raftery_wal::{MemFs, WalError, WalEvent, WalWriter};
+use raftery_wal::{WalError, WalEvent, WalWriter};
 
 fn spawn(fs: &MemFs) -> (WalWriter, Receiver<WalEvent>) {
     let (events, told) = channel();

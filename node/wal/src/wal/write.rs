@@ -2,16 +2,17 @@
 
 use std::mem;
 
+use raftery_fs::{Fs, FsFile};
 use raftery_raft::{Entry, HardState};
 
 use super::{SECTOR_BYTES, Spare, Wal};
+use crate::WalError;
 use crate::entry::encoded_len;
 use crate::frame::{
     Encoder, HEADER_BYTES, Kind, PAYLOAD_BYTES_MAX, STATE_FRAME_BYTES, State, frame_bytes,
 };
 use crate::replay::follows;
 use crate::segment::{DATA_START, Preparation, SEGMENT_MULTIPLE};
-use crate::{Fs, FsFile, WalError};
 
 impl<F: Fs> Wal<F> {
     pub(super) fn guarded<T>(

@@ -5,11 +5,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use raftery_fs::MemFs;
 use raftery_raft::{
     ConfChange, Entry, HardState, LogId, LogIndex, MemberId, Payload, PersistBatch, PersistSeq,
     Term,
 };
-use raftery_wal::{MemFs, Recovered, Wal, WalError, WalIdentity, WalOptions};
+use raftery_wal::{Recovered, Wal, WalError, WalIdentity, WalOptions};
 
 pub(crate) const IDENTITY: WalIdentity = WalIdentity {
     cluster_id: 0xc1,
