@@ -6,14 +6,22 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use raftery_config::{Invocation, LogFormat, LogLevel, NodeConfig};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// A request allocates some dozens of small pieces, which glibc's allocator makes dear.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What is wrong with flags, variables or file. Shared with other Unix programs.
 const EXIT_USAGE: u8 = 2;
 
-/// Threads for everything asynchronous; files have a thread of their own.
-const WORKERS: usize = 2;
+/// Up to so many cores one thread does everything asynchronous (files have one of their own): what
+/// a second would do is less than what waking each other costs.
+const CORES_ALONE_MAX: usize = 2;
+/// More threads than this only wait for the one driver.
+const WORKERS_MAX: usize = 4;
 
 fn main() -> ExitCode {
     let config = match raftery_config::parse(std::env::args_os(), std::env::vars_os()) {
@@ -40,8 +48,14 @@ fn main() -> ExitCode {
 
 /// Runs until SIGTERM or SIGINT, or until the server can't go on.
 fn run(config: NodeConfig) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+    let mut builder = if cores() <= CORES_ALONE_MAX {
+        Builder::new_current_thread()
+    } else {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(cores().min(WORKERS_MAX));
+        builder
+    };
+    let runtime = builder
         .enable_all()
         .build()
         .context("can't start threads")?;
@@ -66,6 +80,11 @@ fn run(config: NodeConfig) -> anyhow::Result<ExitCode> {
             ExitCode::from(error.exit_code())
         }
     })
+}
+
+/// Cores that this process may use, a container's limit included.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Lines go to standard error, as etcd's do.

@@ -8,6 +8,8 @@
 //! `observe` and `act`): inside, everyone uses the domain's own types.
 #![allow(missing_docs, clippy::all, unreachable_pub)] // generated code below
 
+pub mod codec;
+
 /// etcd's v3 API.
 pub mod etcdserverpb {
     tonic::include_proto!("etcdserverpb");

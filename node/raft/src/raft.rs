@@ -169,6 +169,12 @@ impl Raft {
         self.log.on_applied(index);
     }
 
+    /// Highest committed index.
+    #[must_use]
+    pub fn commit(&self) -> LogIndex {
+        self.log.commit()
+    }
+
     /// Effects to carry out; `None` when there are none. Past the limits of what may be in flight
     /// it withholds batches and committed entries, so that carrying them out never blocks.
     pub fn take_ready(&mut self) -> Option<Ready> {

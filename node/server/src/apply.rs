@@ -9,6 +9,7 @@ use crate::command::{CommandError, Outcome};
 use crate::driver::Input;
 use crate::error::RequestError;
 use crate::members::Members;
+use crate::pulse::Pulse;
 use crate::state::{Settings, State};
 
 /// Entries applied under one write lock; readers get their turn in between.
@@ -35,6 +36,8 @@ pub struct Apply {
     pub state: Arc<RwLock<State>>,
     /// Told how far it is.
     pub driver: mpsc::UnboundedSender<Input>,
+    /// What requests look at.
+    pub pulse: Arc<Pulse>,
     /// Told how far it is, for who only watches.
     pub applied: watch::Sender<LogIndex>,
 }
@@ -80,6 +83,8 @@ impl Apply {
                 answers.push((reply, (entry.id.index, outcome)));
             }
         }
+        self.pulse
+            .set_applied(state.settings.is_open, state.store.revision());
         // A driver that is gone needs to know no more.
         if state.members != told.members {
             told.members.clone_from(&state.members);

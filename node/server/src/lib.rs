@@ -28,6 +28,7 @@ mod listen;
 pub mod members;
 pub mod metrics;
 pub mod node;
+pub mod pulse;
 mod run;
 pub mod state;
 pub mod transport;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
+use axum::ServiceExt;
 use raftery_config::ListenUrl;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::RunError;
+use crate::grpc::Gateway;
 
 /// How long open connections may finish when the node goes down.
 const GRACE: Duration = Duration::from_secs(1);
@@ -38,15 +39,20 @@ impl Listeners {
     }
 
     /// Serves until told to stop.
-    pub(crate) fn serve(self, router: &Router, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+    pub(crate) fn serve(
+        self,
+        gateway: &Gateway,
+        tasks: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) {
         for socket in self.sockets {
-            let (router, stop, what) = (router.clone(), stop.clone(), self.what);
+            let (gateway, stop, what) = (gateway.clone(), stop.clone(), self.what);
             if let Ok(address) = socket.local_addr() {
                 info!(what, %address, "listening");
             }
             tasks.spawn(async move {
                 let stopped = stop.clone();
-                let serve = axum::serve(NoDelay(socket), router)
+                let serve = axum::serve(NoDelay(socket), gateway.into_make_service())
                     .with_graceful_shutdown(async move { stopped.cancelled().await });
                 let deadline = async {
                     stop.cancelled().await;

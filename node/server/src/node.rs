@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use raftery_config::NodeConfig;
 use raftery_fs::RealFs;
 use raftery_proto::peer as proto;
@@ -27,9 +26,9 @@ use crate::driver::{
 };
 use crate::error::{MembershipError, RequestError};
 use crate::exporting::{self, ExportHandle};
-use crate::handle::REQUEST_BYTES_MAX;
 use crate::incarnation::random_id;
 use crate::metrics::Metrics;
+use crate::pulse::Pulse;
 use crate::state::State;
 use crate::transport::{self, Me, Transport};
 use crate::{RunError, housekeeping};
@@ -48,6 +47,8 @@ pub struct Running {
     pub driver: DriverHandle,
     /// The replicated state; written by the apply task only.
     pub state: Arc<RwLock<State>>,
+    /// What every request looks at.
+    pub pulse: Arc<Pulse>,
     /// How the export to MongoDB goes; `None` without MongoDB.
     pub export: Option<ExportHandle>,
     /// How long a client's request may take.
@@ -150,12 +151,14 @@ pub fn start(
     };
 
     let state = Arc::new(RwLock::new(State::default()));
+    let pulse = Arc::new(Pulse::default());
     let (committed, committed_in) = mpsc::unbounded_channel();
     let (applied_out, applied) = watch::channel(LogIndex(0));
     let apply = Apply {
         state: Arc::clone(&state),
         driver: driver_handle.inputs.clone(),
         applied: applied_out,
+        pulse: Arc::clone(&pulse),
     };
     let apply_task = tokio::spawn(apply.run(committed_in));
     let transport = Transport::new(
@@ -170,6 +173,7 @@ pub fn start(
         transport,
         apply: committed,
         metrics: Arc::clone(metrics),
+        pulse: Arc::clone(&pulse),
     };
     let timers = DriverConfig {
         heartbeat_interval: config.heartbeat_interval,
@@ -195,6 +199,7 @@ pub fn start(
         me,
         driver: driver_handle,
         state,
+        pulse,
         export,
         // etcd's: 5 s of grace and two elections.
         request_timeout: Duration::from_secs(5) + config.election_timeout * 2,
@@ -244,23 +249,6 @@ impl Running {
     pub fn since_last_turn(&self) -> Duration {
         let last = self.driver.last_turn_ms.load(Ordering::Relaxed);
         Duration::from_millis(millis(clock::now().0).saturating_sub(last))
-    }
-
-    /// Appends a command whose client waits at another member.
-    ///
-    /// # Errors
-    /// When this member doesn't lead, or too much waits.
-    pub async fn propose_for(&self, data: Bytes) -> Result<LogIndex, RequestError> {
-        if data.len() > REQUEST_BYTES_MAX {
-            return Err(RequestError::TooLarge {
-                bytes: data.len(),
-                bytes_max: REQUEST_BYTES_MAX,
-            });
-        }
-        let (reply, answer) = oneshot::channel();
-        self.to_driver(ClientInput::ProposeFor { data, reply })
-            .await?;
-        answer.await.map_err(|_| RequestError::Stopped)?
     }
 
     /// Changes the membership, when this member leads; answered once applied here.

@@ -16,6 +16,7 @@ use tracing::{error, info};
 use crate::bootstrap::{self, AssignError, Assignment, Introductions};
 use crate::command::CommandError;
 use crate::driver::{Ended, Input};
+use crate::grpc::Gateway;
 use crate::handle::Handle;
 use crate::listen::Listeners;
 use crate::metrics::Metrics;
@@ -168,11 +169,11 @@ async fn serve(
     let peer_service = PeerServer::new(PeerService::new(handle.clone(), introductions))
         .max_decoding_message_size(FRAME_BYTES_MAX)
         .max_encoding_message_size(FRAME_BYTES_MAX);
-    let peers = tonic::service::Routes::new(peer_service).into_axum_router();
-    let admin = grpc::admin_router(handle.clone(), token);
-    let metrics = http::metrics_router(handle.clone());
-    let clients = grpc::client_router(handle.clone());
-    for (what, urls, router) in [
+    let peers = Gateway::new(tonic::service::Routes::new(peer_service).into_axum_router());
+    let admin = Gateway::new(grpc::admin_router(handle.clone(), token));
+    let metrics = Gateway::new(http::metrics_router(handle.clone()));
+    let clients = grpc::client_gateway(handle.clone());
+    for (what, urls, gateway) in [
         ("peers", &config.listen_peer_urls, peers),
         ("admin", &config.listen_admin_urls, admin),
         ("metrics", &config.listen_metrics_urls, metrics),
@@ -180,7 +181,7 @@ async fn serve(
     ] {
         Listeners::bind(what, urls)
             .await?
-            .serve(&router, gateways, stop);
+            .serve(&gateway, gateways, stop);
     }
     Ok(())
 }

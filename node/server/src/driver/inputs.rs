@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::waiters::ReadReply;
 use crate::apply::{Applied, Reply};
-use crate::error::RequestError;
 use crate::members::Members;
 use crate::state::Settings;
+use crate::transport::Refusal;
 
 /// What the node's own tasks tell the driver: rare, and taken first.
 #[derive(Debug)]
@@ -42,6 +42,13 @@ pub enum Input {
         /// Its peer URLs.
         urls: Vec<String>,
     },
+    /// The leader didn't append a command that was sent on to it.
+    Refused {
+        /// The command's number.
+        request: u64,
+        /// Why.
+        refusal: Refusal,
+    },
     /// A peer of this cluster says that this member was removed.
     ToldRemoved,
     /// Hand leadership over.
@@ -67,7 +74,7 @@ pub enum Input {
 /// What clients want.
 #[derive(Debug)]
 pub enum ClientInput {
-    /// Append this command; `reply` is told once it is applied here.
+    /// Append this command, here or by way of the leader; `reply` is told once it is applied here.
     Propose {
         /// The encoded command.
         data: Bytes,
@@ -76,21 +83,12 @@ pub enum ClientInput {
         /// Who waits.
         reply: Reply,
     },
-    /// Another member appends a command for `reply`'s client; this one only waits for it.
-    Await {
-        /// Its number.
-        request: u64,
-        /// Who waits.
-        reply: Reply,
-        /// Told before the command is sent on, so that it can't come back unexpected.
-        registered: oneshot::Sender<()>,
-    },
-    /// Append a command whose client waits at another member.
-    ProposeFor {
-        /// The encoded command.
-        data: Bytes,
-        /// Where it stands, or why it was refused.
-        reply: oneshot::Sender<Result<LogIndex, RequestError>>,
+    /// Append commands whose clients wait at another member.
+    Forwarded {
+        /// The member.
+        from: MemberId,
+        /// The encoded commands.
+        commands: Vec<Bytes>,
     },
     /// A linearizable read.
     Read(ReadReply),

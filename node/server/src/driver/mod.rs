@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use raftery_raft::{
     Instant, LogIndex, MemberId, Payload, PeerMessage, Raft, Status, StepError, dispatch,
 };
@@ -34,13 +35,16 @@ use crate::command::{self, Command, Waiter};
 use crate::error::RequestError;
 use crate::metrics::Metrics;
 use crate::node::refused;
+use crate::pulse::Pulse;
 use crate::state::Settings;
-use crate::transport::Transport;
+use crate::transport::{Refusal, Transport};
 
 /// Inputs taken per turn before their effects are carried out.
 const INPUTS_PER_TURN: usize = 512;
 /// The loop turns at least this often, so that a stuck one is noticed.
 const IDLE_TURN: Duration = Duration::from_millis(500);
+/// Progress of the members is shown this often.
+const SHOW_PERIOD: Duration = Duration::from_millis(100);
 /// Committed entries that may wait to be applied before writes are refused (etcd's limit).
 const UNAPPLIED_MAX: u64 = 5_000;
 
@@ -64,6 +68,7 @@ pub struct Driver {
     config: DriverConfig,
     /// As applied. A copy: the state's lock may be held by a long read.
     settings: Settings,
+    shown_at: Instant,
 }
 
 /// What a driver is made of.
@@ -79,6 +84,8 @@ pub struct Parts {
     pub apply: mpsc::UnboundedSender<Vec<Committed>>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What requests look at.
+    pub pulse: Arc<Pulse>,
 }
 
 impl Driver {
@@ -106,6 +113,8 @@ impl Driver {
             applied: LogIndex(0),
             lost_leader: false,
             is_removed: false,
+            changed_status: None,
+            pulse: parts.pulse,
         };
         Self {
             raft: parts.raft,
@@ -115,6 +124,7 @@ impl Driver {
             last_turn_ms,
             config,
             settings: Settings::default(),
+            shown_at: Instant::default(),
         }
     }
 
@@ -226,11 +236,13 @@ impl Driver {
                 self.world.applied = index;
                 self.raft.on_applied(now, index);
                 self.world.readers.applied(index);
-                self.world.entries.forget_gone();
             }
             Input::MembersChanged(members) => self.world.transport.set_members(&members),
             Input::SettingsChanged(settings) => self.settings = settings,
             Input::PeerSeen { id, urls } => self.world.transport.on_seen(id, &urls),
+            Input::Refused { request, refusal } => {
+                self.world.entries.refuse(request, &refusal.into());
+            }
             Input::ToldRemoved => {
                 info!("the cluster says that this member was removed");
                 return Some(Ended::Removed);
@@ -280,48 +292,57 @@ impl Driver {
                 data,
                 request,
                 reply,
-            } => {
-                if let Err(error) = self.admit().and_then(|()| {
-                    self.raft
-                        .propose(now, Payload::Data(data))
-                        .map_err(|e| refused(&e))
-                }) {
+            } => match self.propose(now, data) {
+                Ok(()) => self.world.entries.wait_for_command(request, reply),
+                Err(error) => {
                     let _ = reply.send(Err(error));
-                } else {
-                    self.world.entries.wait_for_command(request, reply);
                 }
-            }
-            ClientInput::Await {
-                request,
-                reply,
-                registered,
-            } => {
-                self.world.entries.wait_for_command(request, reply);
-                let _ = registered.send(());
-            }
-            ClientInput::ProposeFor { data, reply } => {
-                let proposed = self.admit().and_then(|()| {
-                    self.raft
-                        .propose(now, Payload::Data(data))
-                        .map_err(|e| refused(&e))
-                });
-                let _ = reply.send(proposed.map(|id| id.index));
+            },
+            ClientInput::Forwarded { from, commands } => {
+                for data in commands {
+                    self.propose_for(now, from, data);
+                }
             }
             ClientInput::Read(reply) => self.world.readers.add(reply),
         }
     }
 
-    fn admit(&self) -> Result<(), RequestError> {
-        let unapplied = self
-            .status
-            .borrow()
-            .commit
-            .0
-            .saturating_sub(self.world.applied.0);
+    /// Appends a command, or sends it on to who leads.
+    fn propose(&mut self, now: Instant, data: Bytes) -> Result<(), RequestError> {
+        match self.world.leader {
+            Some(leader) if leader != self.world.me => {
+                if self.world.transport.forward(leader, data) {
+                    Ok(())
+                } else {
+                    Err(RequestError::NotLeader { leader: None })
+                }
+            }
+            Some(_) | None => self.append(now, data),
+        }
+    }
+
+    /// Appends a command of another member's client; a refusal is told to that member.
+    fn propose_for(&mut self, now: Instant, from: MemberId, data: Bytes) {
+        let Ok(Waiter { request, .. }) = command::waiter(&data) else {
+            return; // The gateway has looked at it.
+        };
+        let refusal = match self.append(now, data) {
+            Ok(()) => return,
+            Err(RequestError::TooManyRequests) => Refusal::TooManyRequests,
+            Err(_) => Refusal::NotLeader,
+        };
+        self.world.transport.refuse(from, request, refusal);
+    }
+
+    fn append(&mut self, now: Instant, data: Bytes) -> Result<(), RequestError> {
+        let unapplied = self.raft.commit().0.saturating_sub(self.world.applied.0);
         if unapplied > UNAPPLIED_MAX {
             return Err(RequestError::TooManyRequests);
         }
-        Ok(())
+        self.raft
+            .propose(now, Payload::Data(data))
+            .map(|_| ())
+            .map_err(|error| refused(&error))
     }
 
     /// One round for all reads that came in this turn.
@@ -381,14 +402,32 @@ impl Driver {
         if std::mem::take(&mut self.world.lost_leader) {
             self.world.entries.fail_all(&RequestError::LeaderChanged);
         }
-        let status = self.raft.status();
+        self.show();
+        let ms = u64::try_from(self.world.now.0.as_millis()).unwrap_or(u64::MAX);
+        self.last_turn_ms.store(ms, Ordering::Relaxed);
+    }
+}
+
+impl Driver {
+    /// Publishes a picture of Raft: at once when something changed that others wait for, else a
+    /// few times in a second, since it is a copy of everything.
+    fn show(&mut self) {
+        let now = self.world.now;
+        let is_due = now.since(self.shown_at) >= SHOW_PERIOD;
+        let status = match self.world.changed_status.take() {
+            Some(_) | None if is_due => {
+                self.world.entries.forget_gone();
+                self.raft.status()
+            }
+            Some(status) => status,
+            None => return,
+        };
+        self.shown_at = now;
         self.status.send_if_modified(|old| {
             let is_new = *old != status;
             *old = status;
             is_new
         });
-        let ms = u64::try_from(self.world.now.0.as_millis()).unwrap_or(u64::MAX);
-        self.last_turn_ms.store(ms, Ordering::Relaxed);
     }
 }
 

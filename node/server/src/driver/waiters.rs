@@ -57,6 +57,13 @@ impl EntryWaiters {
         }
     }
 
+    /// The leader didn't append this command.
+    pub(super) fn refuse(&mut self, request: u64, error: &RequestError) {
+        if let Some(reply) = self.commands.remove(&request) {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+
     /// The leader changed: what waits may be lost, and its clients had better ask again.
     pub(super) fn fail_all(&mut self, error: &RequestError) {
         let changes = std::mem::take(&mut self.changes)

@@ -13,6 +13,7 @@ use super::judging::Judging;
 use super::waiters::{EntryWaiters, Readers};
 use crate::apply::Committed;
 use crate::metrics::Metrics;
+use crate::pulse::Pulse;
 use crate::transport::Transport;
 
 /// What carries out Raft's effects.
@@ -33,6 +34,9 @@ pub(super) struct World {
     /// removal of the leader itself among it.
     pub(super) lost_leader: bool,
     pub(super) is_removed: bool,
+    /// To be shown at the end of this turn.
+    pub(super) changed_status: Option<Status>,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 impl Host for World {
@@ -72,5 +76,7 @@ impl Host for World {
             status.membership.removed.contains(&self.me) && status.role != RoleKind::Leader;
         self.judging.status_changed(self.now, &status);
         self.transport.set_removed(&status.membership.removed);
+        self.pulse.set_raft(&status);
+        self.changed_status = Some(status);
     }
 }

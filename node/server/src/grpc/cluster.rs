@@ -7,7 +7,6 @@ use raftery_proto::etcdserverpb::cluster_server::Cluster;
 use raftery_raft::MemberId;
 use tonic::{Request, Response, Status};
 
-use super::admit;
 use crate::error::{MembershipError, RequestError};
 use crate::handle::{Handle, MembershipChange};
 use crate::incarnation::random_id;
@@ -29,7 +28,7 @@ impl ClusterService {
         if self.handle.is_managed() {
             return Err(Status::failed_precondition(MANAGED));
         }
-        Ok(admit(&self.handle)?)
+        Ok(self.handle.admit()?)
     }
 
     /// etcd's Cluster service leaves the revision out.
@@ -165,7 +164,7 @@ impl Cluster for ClusterService {
         &self,
         request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
-        admit(&self.handle)?;
+        self.handle.admit()?;
         if request.into_inner().linearizable {
             self.handle.linearizable_barrier().await?;
         }

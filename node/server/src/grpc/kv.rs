@@ -5,7 +5,7 @@ use raftery_proto::etcdserverpb::kv_server::Kv;
 use raftery_store::{MAX_TXN_OPS_DEFAULT, WriteOp, WriteResult};
 use tonic::{Request, Response, Status};
 
-use super::{admit, convert, within_limit};
+use super::{convert, within_limit};
 use crate::error::RequestError;
 use crate::handle::{Handle, Header};
 
@@ -39,7 +39,7 @@ impl Kv for KvService {
         let request = request.into_inner();
         let is_serializable = request.serializable;
         if !is_serializable {
-            admit(&self.handle)?;
+            self.handle.admit()?;
         }
         let op = convert::range_op(request)?;
         op.validate().map_err(RequestError::from)?;
@@ -52,7 +52,7 @@ impl Kv for KvService {
         &self,
         request: Request<pb::PutRequest>,
     ) -> Result<Response<pb::PutResponse>, Status> {
-        admit(&self.handle)?;
+        self.handle.admit()?;
         let request = request.into_inner();
         within_limit(&request)?;
         let op = convert::put_op(request);
@@ -70,7 +70,7 @@ impl Kv for KvService {
         &self,
         request: Request<pb::DeleteRangeRequest>,
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
-        admit(&self.handle)?;
+        self.handle.admit()?;
         let request = request.into_inner();
         within_limit(&request)?;
         let op = convert::delete_range_op(request);
@@ -90,7 +90,7 @@ impl Kv for KvService {
         &self,
         request: Request<pb::TxnRequest>,
     ) -> Result<Response<pb::TxnResponse>, Status> {
-        admit(&self.handle)?;
+        self.handle.admit()?;
         let request = request.into_inner();
         within_limit(&request)?;
         let is_serializable = convert::is_serializable(&request);
@@ -113,7 +113,7 @@ impl Kv for KvService {
         &self,
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
-        admit(&self.handle)?;
+        self.handle.admit()?;
         // `physical` asks to wait until space is free: it is when the entry is applied.
         let revision = request.into_inner().revision;
         let (header, result) = self.write(WriteOp::Compact { revision }).await?;

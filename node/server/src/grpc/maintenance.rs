@@ -7,7 +7,7 @@ use raftery_proto::etcdserverpb::maintenance_server::Maintenance;
 use raftery_raft::{MemberId, RoleKind};
 use tonic::{Request, Response, Status};
 
-use super::{admit, convert};
+use super::convert;
 use crate::error::RequestError;
 use crate::handle::Handle;
 
@@ -29,7 +29,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::AlarmRequest>,
     ) -> Result<Response<pb::AlarmResponse>, Status> {
-        admit(&self.handle)?;
+        self.handle.admit()?;
         if request.into_inner().action() == pb::alarm_request::AlarmAction::Activate {
             return Err(Status::unimplemented("alarms can't be raised by hand"));
         }
@@ -78,7 +78,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-        admit(&self.handle)?;
+        self.handle.admit()?;
         let target = MemberId(request.into_inner().target_id);
         let raft = self.handle.status().ok_or(RequestError::NotOpen)?;
         if raft.role != RoleKind::Leader {

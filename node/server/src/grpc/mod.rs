@@ -11,6 +11,7 @@
 mod admin;
 mod cluster;
 mod convert;
+mod gateway;
 mod health;
 mod kv;
 mod maintenance;
@@ -23,13 +24,12 @@ use raftery_proto::admin::admin_server::AdminServer;
 use raftery_proto::etcdserverpb::cluster_server::ClusterServer;
 use raftery_proto::etcdserverpb::kv_server::KvServer;
 use raftery_proto::etcdserverpb::maintenance_server::MaintenanceServer;
-use raftery_raft::RoleKind;
-use tonic::metadata::MetadataMap;
+use tonic::Status;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
-use tonic::{Request, Status};
 use tonic_health::pb::health_server::HealthServer;
 
+pub(crate) use self::gateway::Gateway;
 use crate::error::RequestError;
 use crate::handle::{Handle, REQUEST_BYTES_MAX};
 use crate::http;
@@ -40,24 +40,20 @@ const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + 512 * 1024;
 const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
 
 /// Everything on the client port: etcd's services, health, and the HTTP paths beside them.
-pub fn client_router(handle: Handle) -> Router {
-    let gate = {
-        let handle = handle.clone();
-        move |request: Request<()>| leader_if_wanted(&handle, request)
-    };
+pub(crate) fn client_gateway(handle: Handle) -> Gateway {
     let kv = KvServer::new(kv::KvService::new(handle.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);
     let cluster = ClusterServer::new(cluster::ClusterService::new(handle.clone()));
     let maintenance = MaintenanceServer::new(maintenance::MaintenanceService::new(handle.clone()));
     let health = HealthServer::new(health::HealthService::new(handle.clone()));
-    Routes::new(InterceptedService::new(kv, gate.clone()))
-        .add_service(InterceptedService::new(cluster, gate.clone()))
-        .add_service(InterceptedService::new(maintenance, gate))
+    let others = Routes::new(cluster)
+        .add_service(maintenance)
         .add_service(health)
         .into_axum_router()
-        .merge(http::client_routes(handle))
-        .fallback(unknown_path)
+        .merge(http::client_routes(handle.clone()))
+        .fallback(unknown_path);
+    Gateway::with_kv(handle, kv, others)
 }
 
 /// The admin port. With a token, every call must bear it.
@@ -79,35 +75,6 @@ async fn unknown_path(headers: HeaderMap) -> Response {
         Status::unimplemented("unknown service or method").into_http::<axum::body::Body>()
     } else {
         (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
-    }
-}
-
-/// The metadata of etcd's clients: `hasleader: true` wants to fail rather than wait.
-fn leader_if_wanted(handle: &Handle, request: Request<()>) -> Result<Request<()>, Status> {
-    if wants_leader(request.metadata()) && !has_leader(handle) {
-        return Err(RequestError::NoLeader.into());
-    }
-    Ok(request)
-}
-
-fn wants_leader(metadata: &MetadataMap) -> bool {
-    metadata
-        .get("hasleader")
-        .is_some_and(|value| value.as_bytes() == b"true")
-}
-
-fn has_leader(handle: &Handle) -> bool {
-    handle.status().is_some_and(|raft| raft.leader.is_some())
-}
-
-/// Whether this member may serve more than its status and serializable reads.
-fn admit(handle: &Handle) -> Result<(), RequestError> {
-    if handle.is_blank() || !handle.is_open() {
-        return Err(RequestError::NotOpen);
-    }
-    match handle.status() {
-        Some(raft) if raft.role == RoleKind::Learner => Err(RequestError::Learner),
-        _ => Ok(()),
     }
 }
 

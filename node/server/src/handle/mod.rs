@@ -58,6 +58,18 @@ struct Shared {
 /// Where assignments go.
 pub type Assignments = mpsc::Sender<(Assignment, oneshot::Sender<Result<(), AssignError>>)>;
 
+impl Running {
+    /// The header of an answer given now.
+    fn header(&self) -> Header {
+        Header {
+            cluster_id: self.me.cluster_id,
+            member_id: self.me.id.0,
+            revision: self.pulse.revision(),
+            raft_term: self.pulse.term(),
+        }
+    }
+}
+
 impl Handle {
     /// A node without an identity yet.
     #[must_use]
@@ -92,17 +104,15 @@ impl Handle {
     /// The running node, if it may serve what learners don't.
     fn serving(&self) -> Result<&Arc<Running>, RequestError> {
         let running = self.open_for_clients()?;
-        let status = running.driver.status.borrow();
-        if status.membership.learners.contains(&running.me.id) {
+        if running.pulse.is_learner() {
             return Err(RequestError::Learner);
         }
-        drop(status);
         Ok(running)
     }
 
     fn open_for_clients(&self) -> Result<&Arc<Running>, RequestError> {
         let running = self.running()?;
-        if self.is_open() {
+        if running.pulse.is_open() {
             Ok(running)
         } else {
             Err(RequestError::NotOpen)
@@ -134,7 +144,7 @@ impl Handle {
         let running = self.admit_read(serializable).await?;
         let state = running.state.read().expect("no holder of the lock panics");
         let result = state.store.range(&op)?;
-        Ok((self.header_at(running, state.store.revision()), result))
+        Ok((running.header(), result))
     }
 
     /// Runs a transaction that only reads.
@@ -149,7 +159,7 @@ impl Handle {
         let running = self.admit_read(serializable).await?;
         let state = running.state.read().expect("no holder of the lock panics");
         let result = state.store.read_txn(&op)?;
-        Ok((self.header_at(running, state.store.revision()), result))
+        Ok((running.header(), result))
     }
 
     async fn admit_read(&self, serializable: bool) -> Result<&Arc<Running>, RequestError> {
@@ -172,9 +182,7 @@ impl Handle {
         match tokio::time::timeout(running.request_timeout, answer).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(RequestError::Stopped),
-            Err(_) if running.driver.status.borrow().leader.is_none() => {
-                Err(RequestError::NoLeader)
-            }
+            Err(_) if running.pulse.leader().is_none() => Err(RequestError::NoLeader),
             Err(_) => Err(RequestError::TimedOut),
         }
     }
@@ -182,20 +190,9 @@ impl Handle {
     /// The header of an answer given now.
     #[must_use]
     pub fn header(&self) -> Header {
-        let Some(running) = self.cell().get() else {
-            return Header::default();
-        };
-        let state = running.state.read().expect("no holder of the lock panics");
-        self.header_at(running, state.store.revision())
-    }
-
-    fn header_at(&self, running: &Running, revision: i64) -> Header {
-        Header {
-            cluster_id: running.me.cluster_id,
-            member_id: running.me.id.0,
-            revision,
-            raft_term: running.driver.status.borrow().term.0,
-        }
+        self.cell()
+            .get()
+            .map_or_else(Header::default, |running| running.header())
     }
 
     /// A picture of Raft; `None` while blank.
@@ -251,7 +248,7 @@ impl Handle {
     async fn as_leader(&self, command: &Command) -> Result<(), RequestError> {
         let running = self.running()?;
         if !running.is_leader() {
-            let leader = running.driver.status.borrow().leader;
+            let leader = running.pulse.leader();
             return Err(RequestError::NotLeader { leader });
         }
         replicate(running, command).await.map(|_| ())
@@ -290,13 +287,25 @@ impl Handle {
     /// Clients are served.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.cell().get().is_some_and(|r| {
-            r.state
-                .read()
-                .expect("no holder of the lock panics")
-                .settings
-                .is_open
-        })
+        self.cell()
+            .get()
+            .is_some_and(|running| running.pulse.is_open())
+    }
+
+    /// Whether a leader is known.
+    #[must_use]
+    pub fn has_leader(&self) -> bool {
+        self.cell()
+            .get()
+            .is_some_and(|running| running.pulse.leader().is_some())
+    }
+
+    /// Whether this member may serve more than its status and serializable reads.
+    ///
+    /// # Errors
+    /// `NotOpen`, `Learner`.
+    pub fn admit(&self) -> Result<(), RequestError> {
+        self.serving().map(|_| ())
     }
 
     /// An operator manages the membership.

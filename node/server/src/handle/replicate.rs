@@ -7,7 +7,6 @@ use raftery_raft::{LogIndex, MemberId};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use crate::apply::Applied;
 use crate::command::{self, Command, Outcome, Waiter};
 use crate::driver::ClientInput;
 use crate::error::RequestError;
@@ -48,22 +47,17 @@ pub async fn replicate(
             reply,
         };
         running.to_driver(propose).await?;
-        match wait(deadline, answer).await {
-            Err(RequestError::NotLeader {
-                leader: Some(leader),
-            }) if leader != running.me.id => {
-                match forward_command(running, leader, &data, request, deadline).await {
-                    Err(RequestError::NotLeader { .. }) => {}
-                    other => return other,
-                }
-            }
+        let answer = timeout_at(deadline, answer)
+            .await
+            .map_err(|_| RequestError::TimedOut)?
+            .map_err(|_| RequestError::Stopped)?;
+        match answer {
             // Nothing was appended: there is no leader, or it is handing over.
             Err(RequestError::NotLeader { .. }) => {}
             other => return other,
         }
         if Instant::now() + LEADER_PAUSE >= deadline {
-            let has_leader = running.driver.status.borrow().leader.is_some();
-            return Err(if has_leader {
+            return Err(if running.pulse.leader().is_some() {
                 RequestError::TimedOut
             } else {
                 RequestError::NoLeader
@@ -71,42 +65,6 @@ pub async fn replicate(
         }
         tokio::time::sleep(LEADER_PAUSE).await;
     }
-}
-
-async fn wait(
-    deadline: Instant,
-    answer: oneshot::Receiver<Applied>,
-) -> Result<(LogIndex, Outcome), RequestError> {
-    timeout_at(deadline, answer)
-        .await
-        .map_err(|_| RequestError::TimedOut)?
-        .map_err(|_| RequestError::Stopped)?
-}
-
-/// Registers for the command in the own log, then has the leader append it.
-async fn forward_command(
-    running: &Running,
-    leader: MemberId,
-    data: &bytes::Bytes,
-    request: u64,
-    deadline: Instant,
-) -> Result<(LogIndex, Outcome), RequestError> {
-    let (reply, answer) = oneshot::channel();
-    let (registered, is_registered) = oneshot::channel();
-    running
-        .to_driver(ClientInput::Await {
-            request,
-            reply,
-            registered,
-        })
-        .await?;
-    is_registered.await.map_err(|_| RequestError::Stopped)?;
-    let forwarded = proto::forward_request::Request::Command(data.clone());
-    let sent = forward(running, leader, forwarded);
-    timeout_at(deadline, sent)
-        .await
-        .map_err(|_| RequestError::TimedOut)??;
-    wait(deadline, answer).await
 }
 
 /// Has the leader do what only it can.

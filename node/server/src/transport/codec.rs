@@ -5,6 +5,8 @@ use raftery_raft::{
     ConfChange, Entry, LogId, LogIndex, MemberId, MessageBody, Payload, PeerMessage, ReadId, Term,
 };
 
+use super::Refusal;
+
 /// A message that makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a peer message lacks its {0}, or has a kind that this version doesn't know")]
@@ -150,6 +152,27 @@ fn decode_entry(entry: proto::Entry) -> Result<Entry, CodecError> {
         id: read_log_id(entry.id)?,
         payload,
     })
+}
+
+/// Encodes why a command wasn't appended.
+#[must_use]
+pub fn encode_refusal(refusal: Refusal) -> proto::refusal::Reason {
+    match refusal {
+        Refusal::NotLeader => proto::refusal::Reason::NotLeader,
+        Refusal::TooManyRequests => proto::refusal::Reason::TooManyRequests,
+    }
+}
+
+/// Decodes why a command wasn't appended.
+///
+/// # Errors
+/// When this version doesn't know the reason.
+pub fn decode_refusal(reason: i32) -> Result<Refusal, CodecError> {
+    match proto::refusal::Reason::try_from(reason) {
+        Ok(proto::refusal::Reason::NotLeader) => Ok(Refusal::NotLeader),
+        Ok(proto::refusal::Reason::TooManyRequests) => Ok(Refusal::TooManyRequests),
+        Ok(proto::refusal::Reason::Unspecified) | Err(_) => Err(CodecError("reason of a refusal")),
+    }
 }
 
 /// Encodes a change of membership.

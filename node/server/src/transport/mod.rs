@@ -8,6 +8,7 @@ mod service;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use raftery_proto::peer::peer_client::PeerClient;
 use raftery_raft::{MemberId, PeerMessage};
 use tokio::sync::mpsc;
@@ -17,6 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 use self::peer::Peer;
 pub use self::service::PeerService;
 use crate::driver::{Input, Notice};
+use crate::error::RequestError;
 use crate::members::Members;
 use crate::metrics::Metrics;
 
@@ -40,11 +42,33 @@ pub struct Me {
     pub peer_urls: Vec<String>,
 }
 
-/// A message with the verdict that travels with it.
+/// What a peer is told.
 #[derive(Debug)]
-struct Outgoing {
-    message: PeerMessage,
-    notice: Option<Notice>,
+enum Outgoing {
+    /// A message of Raft's, with the verdict that travels with it.
+    Raft(PeerMessage, Option<Notice>),
+    /// Append this command, whose client waits here.
+    Command(Bytes),
+    /// A command with this number wasn't appended.
+    Refusal(u64, Refusal),
+}
+
+/// Why a leader didn't append a command that was sent on to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// It doesn't lead, or is handing over.
+    NotLeader,
+    /// Too much waits.
+    TooManyRequests,
+}
+
+impl From<Refusal> for RequestError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotLeader => Self::NotLeader { leader: None },
+            Refusal::TooManyRequests => Self::TooManyRequests,
+        }
+    }
 }
 
 /// The outgoing side, owned by the driver.
@@ -82,13 +106,30 @@ impl Transport {
 
     /// Queues a message, or drops it when its receiver's queue is full or unknown.
     pub fn send(&self, message: PeerMessage, notice: Option<Notice>) {
-        let queued = match self.peers.get(&message.to) {
-            Some(link) => link.queue.try_send(Outgoing { message, notice }).is_ok(),
+        self.queue(message.to, Outgoing::Raft(message, notice));
+    }
+
+    /// Has the leader append a command of a client of this node. Whether it was queued; if not,
+    /// it was sent nowhere.
+    #[must_use]
+    pub fn forward(&self, leader: MemberId, command: Bytes) -> bool {
+        self.queue(leader, Outgoing::Command(command))
+    }
+
+    /// Tells a member that its client's command wasn't appended.
+    pub fn refuse(&self, member: MemberId, request: u64, refusal: Refusal) {
+        self.queue(member, Outgoing::Refusal(request, refusal));
+    }
+
+    fn queue(&self, to: MemberId, outgoing: Outgoing) -> bool {
+        let queued = match self.peers.get(&to) {
+            Some(link) => link.queue.try_send(outgoing).is_ok(),
             None => false,
         };
         if !queued {
             self.metrics.count_dropped_message();
         }
+        queued
     }
 
     /// The members' records changed.

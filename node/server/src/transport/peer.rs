@@ -10,7 +10,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tracing::{debug, info};
 
-use super::{Me, Outgoing, PROTOCOL, client, codec};
+use super::{Me, Outgoing, PROTOCOL, Refusal, client, codec};
+use crate::command;
 use crate::driver::{Input, Notice};
 
 /// How long connecting may take.
@@ -64,10 +65,12 @@ impl Peer {
                 }
             }
             tokio::time::sleep(RECONNECT_PAUSE).await;
-            // What waited is old news by now; Raft sends what still matters again.
+            // What waited is old news by now; Raft sends what still matters again. Commands were
+            // sent nowhere: their clients' turn to try again.
             loop {
                 match queue.try_recv() {
-                    Ok(_) => {}
+                    Ok(Outgoing::Command(command)) => self.give_back(&command),
+                    Ok(Outgoing::Raft(..) | Outgoing::Refusal(..)) => {}
                     Err(mpsc::error::TryRecvError::Empty) => break,
                     Err(mpsc::error::TryRecvError::Disconnected) => return,
                 }
@@ -143,6 +146,16 @@ impl Peer {
         }
     }
 
+    fn give_back(&self, command: &[u8]) {
+        if let Ok(waiter) = command::waiter(command) {
+            let refusal = Refusal::NotLeader;
+            let _ = self.inputs.send(Input::Refused {
+                request: waiter.request,
+                refusal,
+            });
+        }
+    }
+
     fn handshake(&self) -> proto::Handshake {
         proto::Handshake {
             cluster_id: self.me.cluster_id,
@@ -160,28 +173,45 @@ impl Peer {
 fn into_frames(messages: impl Iterator<Item = Outgoing>) -> Vec<proto::PeerFrame> {
     let mut frames = vec![proto::PeerFrame::default()];
     let mut bytes = 0;
-    for Outgoing { message, notice } in messages {
+    for outgoing in messages {
         if bytes > FRAME_BYTES_SOFT {
             frames.push(proto::PeerFrame::default());
             bytes = 0;
         }
-        bytes += size(&message);
+        bytes += size(&outgoing);
         let frame = frames.last_mut().expect("there is always one frame");
-        frame.messages.push(codec::encode(message));
-        if let Some(notice) = notice {
-            frame.verdict = Some(verdict(&notice));
+        match outgoing {
+            Outgoing::Raft(message, notice) => {
+                frame.messages.push(codec::encode(message));
+                if let Some(notice) = notice {
+                    frame.verdict = Some(verdict(&notice));
+                }
+            }
+            Outgoing::Command(command) => frame.commands.push(command),
+            Outgoing::Refusal(request, reason) => frame.refusals.push(proto::Refusal {
+                request,
+                reason: codec::encode_refusal(reason).into(),
+            }),
         }
     }
     frames
 }
 
-fn size(message: &raftery_raft::PeerMessage) -> usize {
-    match &message.body {
-        raftery_raft::MessageBody::Append { entries, .. } => {
-            entries.iter().map(|entry| 32 + entry.payload.len()).sum()
-        }
-        _ => 32,
-    }
+/// Bytes, roughly.
+fn size(outgoing: &Outgoing) -> usize {
+    const OVERHEAD_BYTES: usize = 32;
+    let payload = match outgoing {
+        Outgoing::Raft(message, _) => match &message.body {
+            raftery_raft::MessageBody::Append { entries, .. } => entries
+                .iter()
+                .map(|entry| OVERHEAD_BYTES + entry.payload.len())
+                .sum(),
+            _ => 0,
+        },
+        Outgoing::Command(command) => command.len(),
+        Outgoing::Refusal(..) => 0,
+    };
+    OVERHEAD_BYTES + payload
 }
 
 fn verdict(notice: &Notice) -> proto::Verdict {

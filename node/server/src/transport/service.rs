@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use futures::Stream;
 use raftery_proto::peer::{self as proto, peer_notice, peer_server};
 use raftery_raft::{LogIndex, MemberId};
@@ -14,7 +15,7 @@ use tracing::{debug, warn};
 use super::{PROTOCOL, codec};
 use crate::bootstrap::Introductions;
 use crate::command::{self, Command};
-use crate::driver::Input;
+use crate::driver::{ClientInput, Input};
 use crate::grpc::status::to_status;
 use crate::handle::Handle;
 use crate::node::Running;
@@ -131,13 +132,8 @@ impl peer_server::Peer for PeerService {
     ) -> Result<Response<proto::ForwardResponse>, Status> {
         use proto::forward_request::Request as Forwarded;
         let request = request.into_inner();
-        let running = self.check_cluster(request.cluster_id, request.lineage)?;
+        self.check_cluster(request.cluster_id, request.lineage)?;
         let index = match request.request {
-            Some(Forwarded::Command(data)) => {
-                // What can't be applied must not get into the log: every member would end.
-                command::decode(&data).map_err(|e| Status::invalid_argument(e.to_string()))?;
-                running.propose_for(data).await.map_err(|e| to_status(&e))?
-            }
             Some(Forwarded::ConfChange(change)) => {
                 let change = codec::decode_change(change)
                     .map_err(|e| Status::invalid_argument(e.to_string()))?;
@@ -245,6 +241,19 @@ impl Incoming {
         if let Some(verdict) = frame.verdict {
             self.running.on_verdict(self.from, &verdict);
         }
+        for proto::Refusal { request, reason } in frame.refusals {
+            let refusal = codec::decode_refusal(reason)
+                .map_err(|e| Status::invalid_argument(e.to_string()))?;
+            // A driver that is gone has told its clients already.
+            let _ = self
+                .running
+                .driver
+                .inputs
+                .send(Input::Refused { request, refusal });
+        }
+        if !frame.commands.is_empty() {
+            self.forwarded(frame.commands)?;
+        }
         for message in frame.messages {
             let message =
                 codec::decode(message).map_err(|e| Status::invalid_argument(e.to_string()))?;
@@ -257,6 +266,20 @@ impl Incoming {
             if self.running.driver.peers.try_send(message).is_err() {
                 self.handle.metrics().count_dropped_message();
             }
+        }
+        Ok(())
+    }
+
+    /// Commands of the peer's clients, for this member to append if it leads.
+    fn forwarded(&self, commands: Vec<Bytes>) -> Result<(), Status> {
+        for data in &commands {
+            // What can't be applied must not get into the log: every member would end.
+            command::decode(data).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        }
+        let from = self.from;
+        let input = ClientInput::Forwarded { from, commands };
+        if self.running.driver.clients.try_send(input).is_err() {
+            self.handle.metrics().count_dropped_message();
         }
         Ok(())
     }

@@ -1,0 +1,66 @@
+//! What every request looks at, readable without a lock or a copy.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use raftery_raft::{MemberId, RoleKind, Status};
+
+/// The few numbers that each request needs. The driver writes role, leader and term, the apply
+/// task the rest; a reader may see the one before the other, as it may with any picture that is
+/// old by the time it is looked at.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    is_learner: AtomicBool,
+    /// 0: none is known.
+    leader: AtomicU64,
+    term: AtomicU64,
+    is_open: AtomicBool,
+    revision: AtomicI64,
+}
+
+impl Pulse {
+    /// Role, leader or term changed.
+    pub fn set_raft(&self, status: &Status) {
+        self.is_learner
+            .store(status.role == RoleKind::Learner, Ordering::Relaxed);
+        self.leader
+            .store(status.leader.map_or(0, |id| id.0), Ordering::Relaxed);
+        self.term.store(status.term.0, Ordering::Relaxed);
+    }
+
+    /// Entries were applied.
+    pub fn set_applied(&self, is_open: bool, revision: i64) {
+        self.is_open.store(is_open, Ordering::Relaxed);
+        self.revision.store(revision, Ordering::Relaxed);
+    }
+
+    /// This member only receives the log.
+    #[must_use]
+    pub fn is_learner(&self) -> bool {
+        self.is_learner.load(Ordering::Relaxed)
+    }
+
+    /// Who leads, where known.
+    #[must_use]
+    pub fn leader(&self) -> Option<MemberId> {
+        let leader = self.leader.load(Ordering::Relaxed);
+        (leader != 0).then_some(MemberId(leader))
+    }
+
+    /// This member's term.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.term.load(Ordering::Relaxed)
+    }
+
+    /// Clients are served.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed)
+    }
+
+    /// The store's newest revision.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.revision.load(Ordering::Relaxed)
+    }
+}
