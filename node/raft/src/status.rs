@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Instant, LogIndex, MemberId, Membership, Term};
+use crate::{Instant, LogId, LogIndex, MemberId, Membership, Term};
 
 /// What a member is at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -24,8 +24,25 @@ pub enum RoleKind {
 pub struct PeerProgress {
     /// Highest index known durable there.
     pub matched: LogIndex,
+    /// How it is sent to.
+    pub state: PeerState,
     /// When it last answered anything; `None` since this leadership began.
     pub last_heard: Option<Instant>,
+}
+
+/// How a leader sends to another member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PeerState {
+    /// One append at a time, until it is known where the logs meet.
+    Probe,
+    /// Entries as they come.
+    Replicate,
+    /// Nothing but heartbeats: it needs a snapshot. Entries behind `pending` aren't to be dropped
+    /// until it has got one, or it will need another.
+    Snapshot {
+        /// The snapshot holds this entry and maybe more.
+        pending: LogIndex,
+    },
 }
 
 /// A picture of Raft.
@@ -43,6 +60,8 @@ pub struct Status {
     pub commit: LogIndex,
     /// Highest index applied (as told by [`crate::Raft::on_applied`]).
     pub applied: LogIndex,
+    /// What the log was cut behind: its first entry is the next one.
+    pub base: LogId,
     /// Last index of the log.
     pub last_index: LogIndex,
     /// Whether a leader has committed an entry of its own term; false elsewhere.

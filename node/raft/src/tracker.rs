@@ -7,7 +7,7 @@ use crate::{Instant, LogIndex};
 
 /// How far another member is, and how it is sent to.
 ///
-/// Invariants: `matched < next`.
+/// Invariants: `matched < next`; in state `Snapshot` nothing is under way, `next` is the next one.
 #[derive(Debug)]
 pub(crate) struct Progress {
     /// Highest index known to be the leader's and durable there.
@@ -32,6 +32,10 @@ pub(crate) enum ProgressState {
     Probe { waiting: bool },
     /// Entries are sent as they come, without waiting for answers.
     Replicate { inflight: Inflights },
+    /// It needs entries that the log holds no more. `pending` was the base then: the snapshot
+    /// reaches at least that far. Only heartbeats are sent until the snapshot is, or until it
+    /// accepts something behind which the log still has entries.
+    Snapshot { pending: LogIndex },
 }
 
 impl Progress {
@@ -47,8 +51,9 @@ impl Progress {
         }
     }
 
-    /// It holds everything up to `matched`. Gives whether that says anything new.
-    pub(crate) fn on_accepted(&mut self, matched: LogIndex) -> bool {
+    /// It holds everything up to `matched`; the log begins behind `base`. Gives whether that says
+    /// anything new.
+    pub(crate) fn on_accepted(&mut self, matched: LogIndex, base: LogIndex) -> bool {
         let is_news = matched > self.matched;
         self.matched = self.matched.max(matched);
         self.next = self.next.max(self.matched.next());
@@ -62,8 +67,41 @@ impl Progress {
                 };
             }
             ProgressState::Replicate { inflight } => inflight.free_up_to(matched),
+            ProgressState::Snapshot { .. } if self.matched < base => {}
+            ProgressState::Snapshot { .. } => {
+                self.state = ProgressState::Replicate {
+                    inflight: Inflights::default(),
+                };
+            }
         }
         is_news
+    }
+
+    /// Whether its state lets anything but heartbeats be sent to it now.
+    pub(crate) fn may_send(&self) -> bool {
+        match &self.state {
+            ProgressState::Probe { waiting } => !waiting,
+            ProgressState::Replicate { .. } => true,
+            ProgressState::Snapshot { .. } => false,
+        }
+    }
+
+    /// It needs entries up to `base`, which are gone.
+    pub(crate) fn needs_snapshot(&mut self, base: LogIndex) {
+        self.next = self.matched.next();
+        self.commit_sent = LogIndex(0);
+        self.state = ProgressState::Snapshot { pending: base };
+    }
+
+    /// A snapshot up to `last` was sent, or couldn't be. Either way the next append waits: for
+    /// the answer to the snapshot, or for the next try.
+    pub(crate) fn on_snapshot_sent(&mut self, now: Instant, last: Option<LogIndex>) {
+        if !matches!(self.state, ProgressState::Snapshot { .. }) {
+            return;
+        }
+        self.next = last.unwrap_or_default().max(self.matched).next();
+        self.appended_at = Some(now);
+        self.state = ProgressState::Probe { waiting: true };
     }
 
     /// It refused an append after `rejected`; `may_match` is the last index that its hint leaves
@@ -86,6 +124,7 @@ impl Progress {
                 self.next = rejected.min(may_match.next()).max(self.matched.next());
                 *waiting = false;
             }
+            ProgressState::Snapshot { .. } => {}
         }
     }
 
@@ -96,8 +135,13 @@ impl Progress {
         );
         assert!(self.matched <= last, "matches beyond the log: {self:?}");
         assert!(self.next <= last.next(), "next beyond the log: {self:?}");
-        if let ProgressState::Replicate { inflight } = &self.state {
-            inflight.check_invariants();
+        match &self.state {
+            ProgressState::Probe { .. } => {}
+            ProgressState::Replicate { inflight } => inflight.check_invariants(),
+            ProgressState::Snapshot { pending } => {
+                assert_eq!(self.next, self.matched.next(), "under way: {self:?}");
+                assert!(*pending <= last, "a snapshot beyond the log: {self:?}");
+            }
         }
     }
 }
@@ -145,7 +189,7 @@ mod tests {
 
     fn replicating(matched: u64) -> Progress {
         let mut progress = Progress::new(LogIndex(matched + 1));
-        progress.on_accepted(LogIndex(matched));
+        progress.on_accepted(LogIndex(matched), LogIndex(0));
         progress
     }
 
@@ -154,7 +198,7 @@ mod tests {
         let mut progress = Progress::new(LogIndex(8));
         progress.on_rejected(LogIndex(7), LogIndex(3));
         assert_eq!(progress.next, LogIndex(4));
-        assert!(progress.on_accepted(LogIndex(3)));
+        assert!(progress.on_accepted(LogIndex(3), LogIndex(0)));
         assert!(matches!(progress.state, ProgressState::Replicate { .. }));
         assert_eq!(
             (progress.matched, progress.next),

@@ -10,10 +10,10 @@ impl Raft {
         if self.now < self.timer.deadline() {
             return;
         }
-        if self.is_voter() {
+        if self.may_campaign() {
             self.pre_campaign();
         } else {
-            // Learners and removed members don't campaign; they just know of no leader any more.
+            // Learners, removed members and the like don't campaign; they just know of no leader any more.
             self.become_follower(self.term, None);
         }
     }

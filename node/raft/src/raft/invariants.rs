@@ -29,6 +29,17 @@ impl Raft {
             self.outbox.messages.iter().all(|m| m.to != self.me()),
             "a message to itself"
         );
+        if let Some(installing) = &self.install {
+            assert!(
+                matches!(self.role, Role::Follower(_)),
+                "campaigns or leads while it installs a snapshot"
+            );
+            installing.check_invariants(&self.log);
+        }
+        assert!(
+            self.snapshots.is_empty() || matches!(self.role, Role::Leader(_)),
+            "only a leader sends snapshots"
+        );
         match &self.role {
             Role::Follower(follower) => self.check_follower(follower),
             Role::PreCandidate(_) => assert!(self.is_voter(), "a non-voter campaigns"),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Raft;
 use crate::role::Role;
-use crate::tracker::Progress;
-use crate::{LogIndex, MemberId, PeerProgress, RoleKind, Status, Term};
+use crate::tracker::{Progress, ProgressState};
+use crate::{LogIndex, MemberId, PeerProgress, PeerState, RoleKind, Status, Term};
 
 /// What makes a status worth handing out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +37,7 @@ impl Raft {
             leader,
             commit: self.log.commit(),
             applied: self.log.applied(),
+            base: self.log.base(),
             last_index: self.log.last_index(),
             has_committed_in_term,
             membership: self.membership.clone(),
@@ -94,6 +95,13 @@ impl Raft {
                 *id,
                 PeerProgress {
                     matched: progress.matched,
+                    state: match &progress.state {
+                        ProgressState::Probe { .. } => PeerState::Probe,
+                        ProgressState::Replicate { .. } => PeerState::Replicate,
+                        ProgressState::Snapshot { pending } => {
+                            PeerState::Snapshot { pending: *pending }
+                        }
+                    },
                     last_heard: progress.last_heard,
                 },
             )

@@ -65,7 +65,7 @@ impl Raft {
             return;
         };
         let is_from_leader = follower.leader.is_none_or(|leader| leader == from);
-        if is_from_leader && self.is_voter() {
+        if is_from_leader && self.may_campaign() {
             self.campaign(true);
         }
     }
