@@ -41,4 +41,8 @@ pub struct Recovered {
     pub applied: LogIndex,
     /// The membership as of `applied`; that of the committed entries after it comes on top.
     pub membership: Membership,
+    /// The middle of the log was lost to the disk (a checksum tells), and with it all behind it,
+    /// up to this entry. Until the leader has brought it back, `hard_state.commit` may lie beyond
+    /// the entries; see [`crate::Status::repairing`].
+    pub repair_until: Option<LogId>,
 }

@@ -9,7 +9,8 @@
 //!   read_index, transfer_leader,             ────────► │ Raft │ ────►  messages   → peers
 //!   on_persisted ◄── disk                              └──────┘        persist    → disk
 //!   on_applied   ◄── state machine                                     committed,
-//!   on_installed                                                       install    → state machine
+//!   on_installed, on_rolled_back,
+//!   campaign                                                           install    → state machine
 //!   on_snapshot_sent ◄── stream to a peer                              snapshots  → streams
 //!   compact                                                            reads, status }
 //! ```
@@ -48,7 +49,7 @@ pub use membership::Membership;
 pub use message::{MessageBody, PeerMessage, SnapshotMeta};
 pub use raft::Raft;
 pub use ready::{Host, PersistBatch, Ready, dispatch};
-pub use status::{PeerProgress, PeerState, RoleKind, Status};
+pub use status::{PeerProgress, PeerState, RoleKind, Rollback, Status};
 pub use types::{
     ConfChange, Entry, HardState, Instant, LogId, LogIndex, MemberId, Payload, PersistSeq, ReadId,
     Term,

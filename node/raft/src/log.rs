@@ -110,6 +110,15 @@ impl Log {
         self.durable
     }
 
+    /// Whether what is durable goes as far as `id`, in the order of votes (§3.6.1).
+    pub(crate) fn is_durable(&self, id: LogId) -> bool {
+        let term = self.term(self.durable);
+        term.is_some_and(|term| {
+            let index = self.durable;
+            LogId { term, index } >= id
+        })
+    }
+
     pub(crate) fn handed(&self) -> LogIndex {
         LogIndex(self.durable.0 + self.stamps.len() as u64)
     }

@@ -11,6 +11,7 @@ mod picture;
 mod reads;
 mod replication;
 mod snapshot;
+mod standing;
 mod step;
 mod transfer;
 
@@ -20,7 +21,7 @@ use crate::log::Log;
 use crate::role::{Follower, Role};
 use crate::{
     HardState, Instant, LogId, LogIndex, MemberId, Membership, MessageBody, Payload, PeerMessage,
-    PersistSeq, ProposeError, RaftConfig, ReadId, Ready, Recovered, Term,
+    PersistSeq, ProposeError, RaftConfig, ReadId, Ready, Recovered, Rollback, Term,
 };
 use persist::Persistence;
 use picture::StatusKey;
@@ -39,6 +40,7 @@ use snapshot::Installing;
 /// - `membership` is that of the committed entries
 /// - who installs a snapshot follows, and the snapshot is ahead of what is committed here
 /// - only a leader has snapshots to send
+/// - a member whose log or vote the disk has lost neither campaigns nor leads
 #[derive(Debug)]
 pub struct Raft {
     config: RaftConfig,
@@ -54,6 +56,10 @@ pub struct Raft {
     timer: ElectionTimer,
     /// A snapshot that the state machine is about to take.
     install: Option<Installing>,
+    /// The last entry that the disk lost, until the log reaches it again.
+    repair_until: Option<LogId>,
+    /// Why this member must not vote.
+    rolled_back: Option<Rollback>,
     /// Members that are to be sent a snapshot.
     snapshots: Vec<MemberId>,
     persistence: Persistence,
@@ -82,8 +88,15 @@ impl Raft {
             entries,
             applied,
             mut membership,
+            repair_until,
         } = recovered;
-        let log = Log::new(base, entries, hard_state.commit.max(applied), applied);
+        let mut commit = hard_state.commit.max(applied);
+        if repair_until.is_some() {
+            let last = entries.last().map_or(base, |entry| entry.id).index;
+            commit = commit.min(last);
+        }
+        let log = Log::new(base, entries, commit, applied);
+        let repair_until = repair_until.filter(|until| log.last_id() < *until);
         let mut persistence = Persistence::default();
         let HardState {
             mut term, mut vote, ..
@@ -125,6 +138,8 @@ impl Raft {
             role: Role::Follower(Follower::default()),
             timer,
             install: None,
+            repair_until,
+            rolled_back: None,
             snapshots: Vec::new(),
             persistence,
             wire_read,
@@ -182,6 +197,7 @@ impl Raft {
         self.persistence.on_persisted(seq);
         let before = self.log.durable();
         self.log.on_persisted(seq);
+        self.look_at_repair();
         self.settle(self.log.durable() > before);
     }
 

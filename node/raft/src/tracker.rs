@@ -7,7 +7,7 @@ use crate::{Instant, LogIndex};
 
 /// How far another member is, and how it is sent to.
 ///
-/// Invariants: `matched < next`; in state `Snapshot` nothing is under way, `next` is the next one.
+/// Invariants: `matched < next`; `lost`, if any, is beyond `matched`; in state `Snapshot` nothing is under way, `next` is the next one.
 #[derive(Debug)]
 pub(crate) struct Progress {
     /// Highest index known to be the leader's and durable there.
@@ -15,6 +15,8 @@ pub(crate) struct Progress {
     /// The next entry to send.
     pub(crate) next: LogIndex,
     pub(crate) state: ProgressState,
+    /// It accepted up to here and then refused that. `None` once it accepted as much again.
+    pub(crate) lost: Option<LogIndex>,
     /// When it last answered this leader.
     pub(crate) last_heard: Option<Instant>,
     /// The highest heartbeat that it answered.
@@ -44,6 +46,7 @@ impl Progress {
             matched: LogIndex(0),
             next,
             state: ProgressState::Probe { waiting: false },
+            lost: None,
             last_heard: None,
             heartbeat_answered: 0,
             commit_sent: LogIndex(0),
@@ -57,6 +60,7 @@ impl Progress {
         let is_news = matched > self.matched;
         self.matched = self.matched.max(matched);
         self.next = self.next.max(self.matched.next());
+        self.lost = self.lost.filter(|lost| *lost > self.matched);
         match &mut self.state {
             // An older answer says nothing about the probe that is out.
             ProgressState::Probe { .. } if matched < self.matched => {}
@@ -106,12 +110,13 @@ impl Progress {
 
     /// It refused an append after `rejected`; `may_match` is the last index that its hint leaves
     /// possible. Back to probing, unless the answer is an old one.
+    ///
+    /// A refusal of what it had accepted is an old answer, or its disk went back (it might also
+    /// only ask, see `Raft::follow_commit`). So what matched is probed, and if that is refused,
+    /// too, nothing is known of its log any more.
     pub(crate) fn on_rejected(&mut self, rejected: LogIndex, may_match: LogIndex) {
         match &mut self.state {
             ProgressState::Replicate { .. } => {
-                if rejected <= self.matched {
-                    return;
-                }
                 // Something before it was lost: everything after `matched` goes again.
                 self.next = self.matched.next();
                 self.commit_sent = LogIndex(0);
@@ -120,6 +125,11 @@ impl Progress {
             ProgressState::Probe { waiting } => {
                 if self.next.prev() != rejected {
                     return;
+                }
+                if rejected == self.matched && may_match < self.matched {
+                    self.lost = self.lost.max(Some(self.matched));
+                    self.matched = LogIndex(0);
+                    self.commit_sent = LogIndex(0);
                 }
                 self.next = rejected.min(may_match.next()).max(self.matched.next());
                 *waiting = false;
@@ -135,6 +145,10 @@ impl Progress {
         );
         assert!(self.matched <= last, "matches beyond the log: {self:?}");
         assert!(self.next <= last.next(), "next beyond the log: {self:?}");
+        assert!(
+            self.lost.is_none_or(|lost| lost > self.matched),
+            "lost what matches: {self:?}"
+        );
         match &self.state {
             ProgressState::Probe { .. } => {}
             ProgressState::Replicate { inflight } => inflight.check_invariants(),
@@ -207,10 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn old_rejections_change_nothing() {
+    fn old_rejections_cost_a_probe_at_most() {
         let mut progress = replicating(5);
         progress.on_rejected(LogIndex(5), LogIndex(0));
+        progress.on_accepted(LogIndex(5), LogIndex(0));
         assert!(matches!(progress.state, ProgressState::Replicate { .. }));
+        assert_eq!((progress.lost, progress.next), (None, LogIndex(6)));
         let mut probing = Progress::new(LogIndex(8));
         probing.on_rejected(LogIndex(3), LogIndex(0));
         assert_eq!(probing.next, LogIndex(8));
@@ -226,6 +242,34 @@ mod tests {
             ProgressState::Probe { waiting: false }
         ));
         assert_eq!(progress.next, LogIndex(6));
+    }
+
+    #[test]
+    fn a_member_that_refuses_what_it_accepted_is_probed_for_what_it_still_has() {
+        let mut progress = replicating(5);
+        progress.on_rejected(LogIndex(5), LogIndex(2));
+        assert_eq!((progress.lost, progress.next), (None, LogIndex(6)));
+        progress.on_rejected(LogIndex(5), LogIndex(2));
+        assert_eq!(
+            (progress.lost, progress.matched, progress.next),
+            (Some(LogIndex(5)), LogIndex(0), LogIndex(3))
+        );
+        progress.check_invariants(LogIndex(9));
+        progress.on_accepted(LogIndex(4), LogIndex(0));
+        assert_eq!(progress.lost, Some(LogIndex(5)));
+        progress.on_accepted(LogIndex(5), LogIndex(0));
+        assert_eq!(progress.lost, None);
+    }
+
+    #[test]
+    fn a_member_that_asks_whether_it_matches_is_probed_there() {
+        let mut progress = replicating(5);
+        progress.on_rejected(LogIndex(5), LogIndex(5));
+        progress.on_rejected(LogIndex(5), LogIndex(5));
+        assert_eq!(
+            (progress.lost, progress.matched, progress.next),
+            (None, LogIndex(5), LogIndex(6))
+        );
     }
 
     #[test]

@@ -40,16 +40,40 @@ impl Raft {
         self.commit_to(commit.min(last));
     }
 
-    /// The leader lives; everything up to `commit` is known to be its own here.
+    /// The leader lives; everything up to `commit` was acknowledged by this member.
     pub(super) fn on_heartbeat(&mut self, from: MemberId, number: u64, commit: LogIndex) {
         self.hear_leader(from);
         if self.install.is_none() {
-            self.commit_to(commit);
+            self.follow_commit(from, commit);
         }
         // Promises nothing about the disk: the term in memory is enough, because a vote in a
         // higher one would have been cast after this answer.
         self.outbox
             .send(from, self.term, MessageBody::HeartbeatResponse { number });
+    }
+
+    /// The leader holds that this member acknowledged everything up to `commit`. What it told
+    /// this leader in this term it knows; beyond that, it was before a restart, and what the disk
+    /// holds there now may be something else. So the leader is asked for an append that shows it,
+    /// by the answer to one that doesn't match; and if the log ends before, the disk went back.
+    fn follow_commit(&mut self, from: MemberId, commit: LogIndex) {
+        let accepted = match &self.role {
+            Role::Follower(follower) => follower.accepted,
+            Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => LogIndex(0),
+        };
+        self.commit_to(commit.min(accepted));
+        if commit <= self.log.commit() {
+            return;
+        }
+        if commit > self.log.last_index() {
+            self.acknowledged_more(self.term, commit);
+        }
+        let hint = self.log.last_at_most(commit, self.term);
+        let body = MessageBody::AppendRejected {
+            rejected: commit,
+            hint: hint.unwrap_or_else(|| self.log.base()),
+        };
+        self.outbox.send(from, self.term, body);
     }
 
     pub(super) fn hear_leader(&mut self, from: MemberId) {

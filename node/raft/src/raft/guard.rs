@@ -54,8 +54,8 @@ impl Raft {
                 .or_else(|| bad_entries(term, *prev, entries))
                 .or_else(|| self.conflict_with_settled(term, *prev, entries)),
             MessageBody::Heartbeat { commit, .. } => self.rival(from, term).or_else(|| {
-                // The leader knows everything up to there as durable here.
-                (*commit > self.log.last_index()).then_some("commit index beyond acknowledged log")
+                // An index beyond the log isn't nonsense: see `Raft::follow_commit`.
+                (commit.0 > NUMBER_MAX).then_some("commit index out of range")
             }),
             MessageBody::AppendAccepted { .. }
             | MessageBody::AppendRejected { .. }

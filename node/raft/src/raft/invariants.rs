@@ -29,6 +29,11 @@ impl Raft {
             self.outbox.messages.iter().all(|m| m.to != self.me()),
             "a message to itself"
         );
+        assert!(
+            self.repair_until
+                .is_none_or(|until| !self.log.is_durable(until)),
+            "repairs what it has"
+        );
         if let Some(installing) = &self.install {
             assert!(
                 matches!(self.role, Role::Follower(_)),
@@ -42,9 +47,9 @@ impl Raft {
         );
         match &self.role {
             Role::Follower(follower) => self.check_follower(follower),
-            Role::PreCandidate(_) => assert!(self.is_voter(), "a non-voter campaigns"),
+            Role::PreCandidate(_) => assert!(self.may_campaign(), "must not campaign"),
             Role::Candidate(candidate) => {
-                assert!(self.is_voter(), "a non-voter campaigns");
+                assert!(self.may_campaign(), "must not campaign");
                 assert_eq!(
                     self.vote,
                     Some(self.me()),
@@ -70,7 +75,7 @@ impl Raft {
     }
 
     fn check_leader(&self, leader: &Leader) {
-        assert!(self.is_voter(), "a non-voter leads");
+        assert!(self.may_campaign(), "must not lead");
         assert_eq!(self.vote, Some(self.me()), "a leader without its own vote");
         assert!(
             self.persistence.is_term_durable(),

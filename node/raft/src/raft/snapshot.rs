@@ -129,9 +129,4 @@ impl Raft {
         }
         self.log.give_out(APPLY_BYTES_IN_FLIGHT_MAX)
     }
-
-    /// Whether this member may campaign.
-    pub(super) fn may_campaign(&self) -> bool {
-        self.is_voter() && self.install.is_none()
-    }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use raftery_raft::{
     ConfChange, Entry, HardState, Host, Instant, LogId, LogIndex, MemberId, MessageBody, Payload,
     PeerMessage, PersistBatch, ProposeError, Raft, RaftConfig, ReadId, Recovered, RoleKind,
-    SnapshotMeta, Status, StepError, Term, TransferError, dispatch,
+    Rollback, SnapshotMeta, Status, StepError, Term, TransferError, dispatch,
 };
 
 use crate::network::Network;
@@ -478,6 +478,45 @@ impl Cluster {
         !self.nodes[&id].unsynced.is_empty()
     }
 
+    /// The disk of `id`, which is down, goes back to its first `count` entries and to `term`, in
+    /// which it hasn't voted.
+    pub(crate) fn roll_back(&mut self, id: MemberId, count: usize, term: u64) {
+        let disk = &mut self.node(id).disk;
+        disk.entries.truncate(count);
+        disk.hard_state = HardState {
+            term: Term(term),
+            vote: None,
+            commit: LogIndex(1),
+        };
+        self.note(id, &format!("disk: is as it was with {count} entries"));
+    }
+
+    /// The log of `id`, which is down, is unreadable after its first `count` entries.
+    pub(crate) fn rot(&mut self, id: MemberId, count: usize) {
+        let node = self.node(id);
+        node.disk.repair_until = Some(node.durable());
+        node.disk.entries.truncate(count);
+        self.note(
+            id,
+            &format!("disk: the log is rotten after {count} entries"),
+        );
+    }
+
+    /// `id` is told by a peer that its disk went back.
+    pub(crate) fn tell_rolled_back(&mut self, id: MemberId, evidence: Rollback) {
+        let now = self.now;
+        self.note(id, &format!("is told: {evidence:?}"));
+        self.input(id, |raft| raft.on_rolled_back(now, evidence));
+    }
+
+    /// `id` campaigns at once.
+    pub(crate) fn campaign(&mut self, id: MemberId) {
+        let now = self.now;
+        self.note(id, "campaigns at once");
+        self.input(id, |raft| raft.campaign(now));
+        self.run();
+    }
+
     /// Reads that may be served: who, which, at what index.
     pub(crate) fn served(&self) -> &[(MemberId, ReadId, LogIndex)] {
         &self.served
@@ -645,6 +684,12 @@ impl Host for Hands<'_> {
         }
         if let Some(to) = status.transferee {
             let _ = write!(what, ", handing over to {}", text::name(to));
+        }
+        if status.repairing {
+            what.push_str(", repairing");
+        }
+        if let Some(evidence) = status.rolled_back {
+            let _ = write!(what, ", rolled back: {evidence:?}");
         }
         let membership = status.membership;
         let _ = write!(what, "; voters {}", text::names(membership.voters));

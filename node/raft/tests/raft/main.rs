@@ -8,6 +8,8 @@ mod network;
 mod ready_follower;
 mod ready_leader;
 mod ready_snapshot;
+mod ready_standing;
+mod stories_disks;
 mod stories_elections;
 mod stories_membership;
 mod stories_reads;

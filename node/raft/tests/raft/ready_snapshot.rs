@@ -41,6 +41,7 @@ fn cut(hard_state: HardState, applied: u64) -> Raft {
             entries: vec![data(6, 3), data(7, 3)],
             applied: LogIndex(applied),
             membership: membership(1),
+            repair_until: None,
         },
     );
     raft.check_invariants();
