@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Entry, HardState, MemberId};
+use crate::{Entry, HardState, LogId, LogIndex, MemberId, Membership};
 
 /// Settings of one member; they may differ between members.
 #[derive(Clone, Debug)]
@@ -21,6 +21,11 @@ pub struct RaftConfig {
 
 /// What was found on disk. All of it is durable.
 ///
+/// The state machine is durable on its own, up to `applied`, and the log is cut behind it: `base`
+/// is what stands before the log's first entry. A log that doesn't reach `applied`, or holds an
+/// entry of another term there, is taken for empty behind `base = applied`: what is applied was
+/// committed, so this is as if a snapshot had been installed.
+///
 /// The founders of a cluster start from a log of one entry, [`crate::ConfChange::Found`], in
 /// term 1 and committed (`term: 1, commit: 1`): every founder writes the same one. A member that
 /// joins later starts from nothing.
@@ -28,6 +33,16 @@ pub struct RaftConfig {
 pub struct Recovered {
     /// Term, vote, commit.
     pub hard_state: HardState,
-    /// The whole log, from index 1.
+    /// What the log was cut behind; index 0: nothing.
+    pub base: LogId,
+    /// The log, from `base.index + 1`.
     pub entries: Vec<Entry>,
+    /// What the state machine holds; not below the base.
+    pub applied: LogIndex,
+    /// The membership as of `applied`; that of the committed entries after it comes on top.
+    pub membership: Membership,
+    /// The middle of the log was lost to the disk (a checksum tells), and with it all behind it,
+    /// up to this entry. Until the leader has brought it back, `hard_state.commit` may lie beyond
+    /// the entries; see [`crate::Status::repairing`].
+    pub repair_until: Option<LogId>,
 }

@@ -8,8 +8,11 @@
 //!   tick, step, propose, propose_conf_change,          ┌──────┐   take_ready → Ready {
 //!   read_index, transfer_leader,             ────────► │ Raft │ ────►  messages   → peers
 //!   on_persisted ◄── disk                              └──────┘        persist    → disk
-//!   on_applied   ◄── state machine                                     committed  → state machine
-//!                                                                      reads, status }
+//!   on_applied   ◄── state machine                                     committed,
+//!   on_installed, on_rolled_back,
+//!   campaign                                                           install    → state machine
+//!   on_snapshot_sent ◄── stream to a peer                              snapshots  → streams
+//!   compact                                                            reads, status }
 //! ```
 //!
 //! After each burst of inputs the owner calls [`dispatch`], which hands every [`Ready`] to a
@@ -18,7 +21,8 @@
 //! The semantics are those of etcd/raft 3.7: PreVote (thesis §9.6), CheckQuorum (§6.2),
 //! pipelined replication, learners (§4.2.1), one change of membership at a time (§4.1), ReadIndex
 //! (§6.4), transfer (§3.10), asynchronous storage (§10.2.1). What promises durability leaves only
-//! after [`Raft::on_persisted`]: module `raft::persist` says how.
+//! after [`Raft::on_persisted`]: module `raft::persist` says how. Of the log only the tail is kept;
+//! who lacks more gets a snapshot of the state machine: module `raft::snapshot`.
 
 mod config;
 mod error;
@@ -42,10 +46,10 @@ pub use limits::{
     UNCOMMITTED_BYTES_MAX,
 };
 pub use membership::Membership;
-pub use message::{MessageBody, PeerMessage};
+pub use message::{MessageBody, PeerMessage, SnapshotMeta};
 pub use raft::Raft;
 pub use ready::{Host, PersistBatch, Ready, dispatch};
-pub use status::{PeerProgress, RoleKind, Status};
+pub use status::{PeerProgress, PeerState, RoleKind, Rollback, Status};
 pub use types::{
     ConfChange, Entry, HardState, Instant, LogId, LogIndex, MemberId, Payload, PersistSeq, ReadId,
     Term,

@@ -1,6 +1,6 @@
 //! What members say to each other.
 
-use crate::{Entry, LogId, LogIndex, MemberId, ReadId, Term};
+use crate::{Entry, LogId, LogIndex, MemberId, Membership, ReadId, Term};
 
 /// A message from one member to another. Cluster and lineage are checked by the transport
 /// before a message gets here.
@@ -88,4 +88,20 @@ pub enum MessageBody {
     },
     /// Campaign at once: the leader hands over (§3.10).
     TimeoutNow,
+    /// A whole snapshot of the leader's state machine has arrived and is verified and durable
+    /// beside the live one (§5.1). It came over a stream of its own; the receiver's host makes
+    /// this message, in the name and term of the leader that sent it.
+    InstallSnapshot {
+        /// What the snapshot holds.
+        meta: SnapshotMeta,
+    },
+}
+
+/// What a snapshot of a state machine holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SnapshotMeta {
+    /// The last entry that was applied to it.
+    pub last: LogId,
+    /// The membership as of that entry.
+    pub membership: Membership,
 }

@@ -10,20 +10,22 @@ mod persist;
 mod picture;
 mod reads;
 mod replication;
+mod snapshot;
+mod standing;
 mod step;
 mod transfer;
 
 use std::time::Duration;
 
-use crate::limits::APPLY_BYTES_IN_FLIGHT_MAX;
 use crate::log::Log;
 use crate::role::{Follower, Role};
 use crate::{
-    Instant, LogId, LogIndex, MemberId, Membership, MessageBody, Payload, PeerMessage, PersistSeq,
-    ProposeError, RaftConfig, ReadId, Ready, Recovered, Term,
+    HardState, Instant, LogId, LogIndex, MemberId, Membership, MessageBody, Payload, PeerMessage,
+    PersistSeq, ProposeError, RaftConfig, ReadId, Ready, Recovered, Rollback, Term,
 };
 use persist::Persistence;
 use picture::StatusKey;
+use snapshot::Installing;
 
 /// One member's Raft.
 ///
@@ -36,6 +38,9 @@ use picture::StatusKey;
 /// - the last entry's term is at most `term`
 /// - a leader and a candidate voted for themselves
 /// - `membership` is that of the committed entries
+/// - who installs a snapshot follows, and the snapshot is ahead of what is committed here
+/// - only a leader has snapshots to send
+/// - a member whose log or vote the disk has lost neither campaigns nor leads
 #[derive(Debug)]
 pub struct Raft {
     config: RaftConfig,
@@ -49,6 +54,14 @@ pub struct Raft {
     membership: Membership,
     role: Role,
     timer: ElectionTimer,
+    /// A snapshot that the state machine is about to take.
+    install: Option<Installing>,
+    /// The last entry that the disk lost, until the log reaches it again.
+    repair_until: Option<LogId>,
+    /// Why this member must not vote.
+    rolled_back: Option<Rollback>,
+    /// Members that are to be sent a snapshot.
+    snapshots: Vec<MemberId>,
     persistence: Persistence,
     outbox: Outbox,
     /// The last name on the wire of a read that a leader was asked about. A random beginning
@@ -65,21 +78,44 @@ impl Raft {
     /// Starts from what was found on disk, as a follower. The first [`Ready`] carries the status.
     ///
     /// # Panics
-    /// When `recovered` isn't a log from index 1 with its hard state: that is a bug of the
+    /// When `recovered` isn't a log behind its base with its hard state: that is a bug of the
     /// recovery.
     #[must_use]
     pub fn new(now: Instant, config: RaftConfig, recovered: Recovered) -> Self {
         let Recovered {
             hard_state,
+            base,
             entries,
+            applied,
+            mut membership,
+            repair_until,
         } = recovered;
-        let log = Log::new(entries, hard_state.commit);
+        let mut commit = hard_state.commit.max(applied);
+        if repair_until.is_some() {
+            let last = entries.last().map_or(base, |entry| entry.id).index;
+            commit = commit.min(last);
+        }
+        let log = Log::new(base, entries, commit, applied);
+        let repair_until = repair_until.filter(|until| log.last_id() < *until);
+        let mut persistence = Persistence::default();
+        let HardState {
+            mut term, mut vote, ..
+        } = hard_state;
+        if term < base.term {
+            // The state machine was durable before the log's batch that began the term. No vote
+            // and no answer in it has left.
+            (term, vote) = (base.term, None);
+            persistence.term_or_vote_changed();
+        }
         assert!(
-            log.last_id().term <= hard_state.term,
+            log.last_id().term <= term,
             "recovered term is older than the log"
         );
-        let mut membership = Membership::default();
-        for entry in log.range(LogIndex(0), log.commit()) {
+        assert!(
+            membership.index <= applied,
+            "recovered membership is ahead of the state machine"
+        );
+        for entry in log.range(applied, log.commit()) {
             if let Payload::ConfChange(change) = &entry.payload {
                 membership.activate(entry.id.index, change);
             }
@@ -94,14 +130,18 @@ impl Raft {
             },
             rng,
             now,
-            term: hard_state.term,
-            vote: hard_state.vote,
+            term,
+            vote,
             owed_vote: None,
             log,
             membership,
             role: Role::Follower(Follower::default()),
             timer,
-            persistence: Persistence::default(),
+            install: None,
+            repair_until,
+            rolled_back: None,
+            snapshots: Vec::new(),
+            persistence,
             wire_read,
             reads: Vec::new(),
             shown: None,
@@ -157,6 +197,7 @@ impl Raft {
         self.persistence.on_persisted(seq);
         let before = self.log.durable();
         self.log.on_persisted(seq);
+        self.look_at_repair();
         self.settle(self.log.durable() > before);
     }
 
@@ -185,13 +226,17 @@ impl Raft {
         let ready = Ready {
             messages: std::mem::take(&mut self.outbox.messages),
             persist: self.next_batch(),
-            committed: self.log.give_out(APPLY_BYTES_IN_FLIGHT_MAX),
+            committed: self.next_to_apply(),
+            install: self.next_to_install(),
+            snapshots: std::mem::take(&mut self.snapshots),
             reads: std::mem::take(&mut self.reads),
             status: self.changed_status(),
         };
         let is_empty = ready.messages.is_empty()
             && ready.persist.is_none()
             && ready.committed.is_empty()
+            && ready.install.is_none()
+            && ready.snapshots.is_empty()
             && ready.reads.is_empty()
             && ready.status.is_none();
         (!is_empty).then_some(ready)
@@ -214,6 +259,7 @@ impl Raft {
         if term > self.term {
             self.enter_term(term, None);
         }
+        self.snapshots.clear();
         self.role = Role::Follower(Follower {
             leader,
             ..Follower::default()

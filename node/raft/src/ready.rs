@@ -1,6 +1,9 @@
 //! What Raft wants done, and the loop that does it.
 
-use crate::{Entry, HardState, LogIndex, PeerMessage, PersistSeq, Raft, ReadId, Status};
+use crate::{
+    Entry, HardState, LogId, LogIndex, MemberId, PeerMessage, PersistSeq, Raft, ReadId,
+    SnapshotMeta, Status,
+};
 
 /// Written in `seq` order as one checksummed unit: recovery sees all of it or none.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -9,7 +12,10 @@ pub struct PersistBatch {
     pub seq: PersistSeq,
     /// Term, vote and commit as of this batch.
     pub hard_state: HardState,
-    /// Entries, contiguous. The first may overwrite what an earlier batch wrote at its index
+    /// A snapshot was installed: everything that the log held is dropped, and the log is empty
+    /// behind this entry.
+    pub base: Option<LogId>,
+    /// Entries, contiguous, behind `base` if there is one. The first may overwrite what an earlier batch wrote at its index
     /// and after: everything from there on is replaced.
     pub entries: Vec<Entry>,
 }
@@ -24,6 +30,12 @@ pub struct Ready {
     pub persist: Option<PersistBatch>,
     /// Committed entries to apply, once each, in order.
     pub committed: Vec<Entry>,
+    /// A snapshot to put in the live state machine's place. Answer with [`Raft::on_installed`];
+    /// until then nothing is handed out to be applied.
+    pub install: Option<SnapshotMeta>,
+    /// Members that need entries which the log holds no more. Answer each with
+    /// [`Raft::on_snapshot_sent`].
+    pub snapshots: Vec<MemberId>,
     /// Reads to serve once applied reaches the index.
     pub reads: Vec<(ReadId, LogIndex)>,
     /// Set when role, term, leader or membership changed.
@@ -38,6 +50,13 @@ pub trait Host {
     fn send(&mut self, message: PeerMessage);
     /// Hands committed entries to the state machine.
     fn apply(&mut self, entries: Vec<Entry>);
+    /// Puts the snapshot, which lies durable beside the live state machine, in its place. What
+    /// was handed out to be applied before is older than it. Then [`Raft::on_installed`] is due.
+    fn install(&mut self, meta: SnapshotMeta);
+    /// Begins to send `to` a snapshot of the state machine, in the term of the last status. When
+    /// that is done or has failed, [`Raft::on_snapshot_sent`] is due; if one is under way to that
+    /// member already, its end will do.
+    fn send_snapshot(&mut self, to: MemberId);
     /// A read may be served once applied reaches `index`.
     fn serve_read(&mut self, id: ReadId, index: LogIndex);
     /// Role, term, leader or membership changed.
@@ -60,6 +79,12 @@ pub fn dispatch<H: Host>(raft: &mut Raft, host: &mut H) {
         }
         if !ready.committed.is_empty() {
             host.apply(ready.committed);
+        }
+        if let Some(meta) = ready.install {
+            host.install(meta);
+        }
+        for to in ready.snapshots {
+            host.send_snapshot(to);
         }
         for (id, index) in ready.reads {
             host.serve_read(id, index);

@@ -7,7 +7,7 @@ use crate::{Instant, LogIndex};
 
 /// How far another member is, and how it is sent to.
 ///
-/// Invariants: `matched < next`.
+/// Invariants: `matched < next`; `lost`, if any, is beyond `matched`; in state `Snapshot` nothing is under way, `next` is the next one.
 #[derive(Debug)]
 pub(crate) struct Progress {
     /// Highest index known to be the leader's and durable there.
@@ -15,6 +15,8 @@ pub(crate) struct Progress {
     /// The next entry to send.
     pub(crate) next: LogIndex,
     pub(crate) state: ProgressState,
+    /// It accepted up to here and then refused that. `None` once it accepted as much again.
+    pub(crate) lost: Option<LogIndex>,
     /// When it last answered this leader.
     pub(crate) last_heard: Option<Instant>,
     /// The highest heartbeat that it answered.
@@ -32,6 +34,10 @@ pub(crate) enum ProgressState {
     Probe { waiting: bool },
     /// Entries are sent as they come, without waiting for answers.
     Replicate { inflight: Inflights },
+    /// It needs entries that the log holds no more. `pending` was the base then: the snapshot
+    /// reaches at least that far. Only heartbeats are sent until the snapshot is, or until it
+    /// accepts something behind which the log still has entries.
+    Snapshot { pending: LogIndex },
 }
 
 impl Progress {
@@ -40,6 +46,7 @@ impl Progress {
             matched: LogIndex(0),
             next,
             state: ProgressState::Probe { waiting: false },
+            lost: None,
             last_heard: None,
             heartbeat_answered: 0,
             commit_sent: LogIndex(0),
@@ -47,11 +54,13 @@ impl Progress {
         }
     }
 
-    /// It holds everything up to `matched`. Gives whether that says anything new.
-    pub(crate) fn on_accepted(&mut self, matched: LogIndex) -> bool {
+    /// It holds everything up to `matched`; the log begins behind `base`. Gives whether that says
+    /// anything new.
+    pub(crate) fn on_accepted(&mut self, matched: LogIndex, base: LogIndex) -> bool {
         let is_news = matched > self.matched;
         self.matched = self.matched.max(matched);
         self.next = self.next.max(self.matched.next());
+        self.lost = self.lost.filter(|lost| *lost > self.matched);
         match &mut self.state {
             // An older answer says nothing about the probe that is out.
             ProgressState::Probe { .. } if matched < self.matched => {}
@@ -62,18 +71,52 @@ impl Progress {
                 };
             }
             ProgressState::Replicate { inflight } => inflight.free_up_to(matched),
+            ProgressState::Snapshot { .. } if self.matched < base => {}
+            ProgressState::Snapshot { .. } => {
+                self.state = ProgressState::Replicate {
+                    inflight: Inflights::default(),
+                };
+            }
         }
         is_news
     }
 
+    /// Whether its state lets anything but heartbeats be sent to it now.
+    pub(crate) fn may_send(&self) -> bool {
+        match &self.state {
+            ProgressState::Probe { waiting } => !waiting,
+            ProgressState::Replicate { .. } => true,
+            ProgressState::Snapshot { .. } => false,
+        }
+    }
+
+    /// It needs entries up to `base`, which are gone.
+    pub(crate) fn needs_snapshot(&mut self, base: LogIndex) {
+        self.next = self.matched.next();
+        self.commit_sent = LogIndex(0);
+        self.state = ProgressState::Snapshot { pending: base };
+    }
+
+    /// A snapshot up to `last` was sent, or couldn't be. Either way the next append waits: for
+    /// the answer to the snapshot, or for the next try.
+    pub(crate) fn on_snapshot_sent(&mut self, now: Instant, last: Option<LogIndex>) {
+        if !matches!(self.state, ProgressState::Snapshot { .. }) {
+            return;
+        }
+        self.next = last.unwrap_or_default().max(self.matched).next();
+        self.appended_at = Some(now);
+        self.state = ProgressState::Probe { waiting: true };
+    }
+
     /// It refused an append after `rejected`; `may_match` is the last index that its hint leaves
     /// possible. Back to probing, unless the answer is an old one.
+    ///
+    /// A refusal of what it had accepted is an old answer, or its disk went back (it might also
+    /// only ask, see `Raft::follow_commit`). So what matched is probed, and if that is refused,
+    /// too, nothing is known of its log any more.
     pub(crate) fn on_rejected(&mut self, rejected: LogIndex, may_match: LogIndex) {
         match &mut self.state {
             ProgressState::Replicate { .. } => {
-                if rejected <= self.matched {
-                    return;
-                }
                 // Something before it was lost: everything after `matched` goes again.
                 self.next = self.matched.next();
                 self.commit_sent = LogIndex(0);
@@ -83,9 +126,15 @@ impl Progress {
                 if self.next.prev() != rejected {
                     return;
                 }
+                if rejected == self.matched && may_match < self.matched {
+                    self.lost = self.lost.max(Some(self.matched));
+                    self.matched = LogIndex(0);
+                    self.commit_sent = LogIndex(0);
+                }
                 self.next = rejected.min(may_match.next()).max(self.matched.next());
                 *waiting = false;
             }
+            ProgressState::Snapshot { .. } => {}
         }
     }
 
@@ -96,8 +145,17 @@ impl Progress {
         );
         assert!(self.matched <= last, "matches beyond the log: {self:?}");
         assert!(self.next <= last.next(), "next beyond the log: {self:?}");
-        if let ProgressState::Replicate { inflight } = &self.state {
-            inflight.check_invariants();
+        assert!(
+            self.lost.is_none_or(|lost| lost > self.matched),
+            "lost what matches: {self:?}"
+        );
+        match &self.state {
+            ProgressState::Probe { .. } => {}
+            ProgressState::Replicate { inflight } => inflight.check_invariants(),
+            ProgressState::Snapshot { pending } => {
+                assert_eq!(self.next, self.matched.next(), "under way: {self:?}");
+                assert!(*pending <= last, "a snapshot beyond the log: {self:?}");
+            }
         }
     }
 }
@@ -145,7 +203,7 @@ mod tests {
 
     fn replicating(matched: u64) -> Progress {
         let mut progress = Progress::new(LogIndex(matched + 1));
-        progress.on_accepted(LogIndex(matched));
+        progress.on_accepted(LogIndex(matched), LogIndex(0));
         progress
     }
 
@@ -154,7 +212,7 @@ mod tests {
         let mut progress = Progress::new(LogIndex(8));
         progress.on_rejected(LogIndex(7), LogIndex(3));
         assert_eq!(progress.next, LogIndex(4));
-        assert!(progress.on_accepted(LogIndex(3)));
+        assert!(progress.on_accepted(LogIndex(3), LogIndex(0)));
         assert!(matches!(progress.state, ProgressState::Replicate { .. }));
         assert_eq!(
             (progress.matched, progress.next),
@@ -163,10 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn old_rejections_change_nothing() {
+    fn old_rejections_cost_a_probe_at_most() {
         let mut progress = replicating(5);
         progress.on_rejected(LogIndex(5), LogIndex(0));
+        progress.on_accepted(LogIndex(5), LogIndex(0));
         assert!(matches!(progress.state, ProgressState::Replicate { .. }));
+        assert_eq!((progress.lost, progress.next), (None, LogIndex(6)));
         let mut probing = Progress::new(LogIndex(8));
         probing.on_rejected(LogIndex(3), LogIndex(0));
         assert_eq!(probing.next, LogIndex(8));
@@ -182,6 +242,34 @@ mod tests {
             ProgressState::Probe { waiting: false }
         ));
         assert_eq!(progress.next, LogIndex(6));
+    }
+
+    #[test]
+    fn a_member_that_refuses_what_it_accepted_is_probed_for_what_it_still_has() {
+        let mut progress = replicating(5);
+        progress.on_rejected(LogIndex(5), LogIndex(2));
+        assert_eq!((progress.lost, progress.next), (None, LogIndex(6)));
+        progress.on_rejected(LogIndex(5), LogIndex(2));
+        assert_eq!(
+            (progress.lost, progress.matched, progress.next),
+            (Some(LogIndex(5)), LogIndex(0), LogIndex(3))
+        );
+        progress.check_invariants(LogIndex(9));
+        progress.on_accepted(LogIndex(4), LogIndex(0));
+        assert_eq!(progress.lost, Some(LogIndex(5)));
+        progress.on_accepted(LogIndex(5), LogIndex(0));
+        assert_eq!(progress.lost, None);
+    }
+
+    #[test]
+    fn a_member_that_asks_whether_it_matches_is_probed_there() {
+        let mut progress = replicating(5);
+        progress.on_rejected(LogIndex(5), LogIndex(5));
+        progress.on_rejected(LogIndex(5), LogIndex(5));
+        assert_eq!(
+            (progress.lost, progress.matched, progress.next),
+            (None, LogIndex(5), LogIndex(6))
+        );
     }
 
     #[test]

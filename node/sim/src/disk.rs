@@ -54,6 +54,7 @@ impl Disk {
         let Recovered {
             hard_state,
             entries,
+            ..
         } = first;
         let path = Path::new(DIRECTORY);
         drop(Wal::create(
@@ -83,6 +84,7 @@ impl Disk {
         Ok(Recovered {
             hard_state,
             entries,
+            ..Recovered::default()
         })
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use raftery_raft::{
-    Entry, Host, Instant, LogId, LogIndex, PeerMessage, PersistBatch, Raft, ReadId, RoleKind,
-    Status, Term,
+    Entry, Host, Instant, LogId, LogIndex, MemberId, PeerMessage, PersistBatch, Raft, ReadId,
+    RoleKind, SnapshotMeta, Status, Term,
 };
 
 use crate::disk::Disk;
@@ -97,6 +97,14 @@ impl Host for Effects {
 
     fn apply(&mut self, entries: Vec<Entry>) {
         self.0.push(Effect::Apply(entries));
+    }
+
+    fn install(&mut self, meta: SnapshotMeta) {
+        unreachable!("nobody cuts its log, and {meta:?} is to be installed");
+    }
+
+    fn send_snapshot(&mut self, to: MemberId) {
+        unreachable!("nobody cuts its log, and {to} is to get a snapshot");
     }
 
     fn serve_read(&mut self, id: ReadId, index: LogIndex) {

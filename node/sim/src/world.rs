@@ -172,6 +172,7 @@ impl World {
                 commit: LogIndex(1),
             },
             entries: vec![founding],
+            ..Recovered::default()
         };
         ids.into_iter().try_for_each(|id| self.install(id, &first))
     }

@@ -10,10 +10,10 @@ impl Raft {
         if self.now < self.timer.deadline() {
             return;
         }
-        if self.is_voter() {
+        if self.may_campaign() {
             self.pre_campaign();
         } else {
-            // Learners and removed members don't campaign; they just know of no leader any more.
+            // Learners, removed members and the like don't campaign; they just know of no leader any more.
             self.become_follower(self.term, None);
         }
     }
@@ -32,7 +32,7 @@ impl Raft {
     }
 
     /// Votes for itself in a new term. The others are asked once that is durable.
-    pub(super) fn campaign(&mut self, transfer: bool) {
+    pub(super) fn stand(&mut self, transfer: bool) {
         self.enter_term(Term(self.term.0 + 1), Some(self.me()));
         self.reset_timer();
         let poll = Poll::default();
@@ -73,7 +73,7 @@ impl Raft {
         let voters = &self.membership.voters;
         match &self.role {
             Role::PreCandidate(poll) => match poll.outcome(voters) {
-                PollOutcome::Won => self.campaign(false),
+                PollOutcome::Won => self.stand(false),
                 PollOutcome::Lost => self.become_follower(self.term, None),
                 PollOutcome::Open => {}
             },
@@ -142,7 +142,7 @@ impl Raft {
 
     /// §3.6.1: the candidate's log isn't behind. A `LogId` compares its term first.
     fn is_up_to_date(&self, last: LogId) -> bool {
-        last >= self.log.last_id()
+        last >= self.log.last_id() && self.may_vote_for(last)
     }
 
     pub(super) fn on_pre_vote_response(&mut self, from: MemberId, term: Term, granted: bool) {

@@ -14,11 +14,16 @@ impl Raft {
         commit: LogIndex,
     ) {
         self.hear_leader(from);
-        if !self.log.holds(prev) {
+        if self.install.is_some() {
+            // As if it was lost: what it says of this log is about to be out of date.
+            return;
+        }
+        if !self.log.holds_or_held(prev) {
+            let base = self.log.base();
             let hint = self.log.last_at_most(prev.index, prev.term);
             let body = MessageBody::AppendRejected {
                 rejected: prev.index,
-                hint,
+                hint: hint.unwrap_or(base),
             };
             self.outbox.send(from, self.term, body);
             return;
@@ -26,24 +31,52 @@ impl Raft {
         let last = entries.last().map_or(prev.index, |entry| entry.id.index);
         self.log.merge(entries);
         if let Role::Follower(follower) = &mut self.role {
-            follower.accepted = follower.accepted.max(last);
+            // Up to the base all is committed, so the leader has it.
+            let matched = last.max(self.log.base().index);
+            follower.accepted = follower.accepted.max(matched);
             follower.owes_answer = true;
         }
         // Beyond `last` the logs may differ.
         self.commit_to(commit.min(last));
     }
 
-    /// The leader lives; everything up to `commit` is known to be its own here.
+    /// The leader lives; everything up to `commit` was acknowledged by this member.
     pub(super) fn on_heartbeat(&mut self, from: MemberId, number: u64, commit: LogIndex) {
         self.hear_leader(from);
-        self.commit_to(commit);
+        if self.install.is_none() {
+            self.follow_commit(from, commit);
+        }
         // Promises nothing about the disk: the term in memory is enough, because a vote in a
         // higher one would have been cast after this answer.
         self.outbox
             .send(from, self.term, MessageBody::HeartbeatResponse { number });
     }
 
-    fn hear_leader(&mut self, from: MemberId) {
+    /// The leader holds that this member acknowledged everything up to `commit`. What it told
+    /// this leader in this term it knows; beyond that, it was before a restart, and what the disk
+    /// holds there now may be something else. So the leader is asked for an append that shows it,
+    /// by the answer to one that doesn't match; and if the log ends before, the disk went back.
+    fn follow_commit(&mut self, from: MemberId, commit: LogIndex) {
+        let accepted = match &self.role {
+            Role::Follower(follower) => follower.accepted,
+            Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => LogIndex(0),
+        };
+        self.commit_to(commit.min(accepted));
+        if commit <= self.log.commit() {
+            return;
+        }
+        if commit > self.log.last_index() {
+            self.acknowledged_more(self.term, commit);
+        }
+        let hint = self.log.last_at_most(commit, self.term);
+        let body = MessageBody::AppendRejected {
+            rejected: commit,
+            hint: hint.unwrap_or_else(|| self.log.base()),
+        };
+        self.outbox.send(from, self.term, body);
+    }
+
+    pub(super) fn hear_leader(&mut self, from: MemberId) {
         if !matches!(&self.role, Role::Follower(_)) {
             self.become_follower(self.term, Some(from));
         }

@@ -3,8 +3,8 @@
 use super::Raft;
 use crate::role::Role;
 use crate::{
-    ConfChange, Entry, LogId, LogIndex, MemberId, MessageBody, Payload, PeerMessage, StepError,
-    Term,
+    ConfChange, Entry, LogId, LogIndex, MemberId, MessageBody, Payload, PeerMessage, SnapshotMeta,
+    StepError, Term,
 };
 
 /// Terms and indexes beyond this come from no honest peer; it leaves room to count on.
@@ -54,13 +54,17 @@ impl Raft {
                 .or_else(|| bad_entries(term, *prev, entries))
                 .or_else(|| self.conflict_with_settled(term, *prev, entries)),
             MessageBody::Heartbeat { commit, .. } => self.rival(from, term).or_else(|| {
-                // The leader knows everything up to there as durable here.
-                (*commit > self.log.last_index()).then_some("commit index beyond acknowledged log")
+                // An index beyond the log isn't nonsense: see `Raft::follow_commit`.
+                (commit.0 > NUMBER_MAX).then_some("commit index out of range")
             }),
             MessageBody::AppendAccepted { .. }
             | MessageBody::AppendRejected { .. }
             | MessageBody::HeartbeatResponse { .. } => self.bad_answer(term, body),
             MessageBody::TimeoutNow => self.rival(from, term),
+            MessageBody::InstallSnapshot { meta } => self
+                .rival(from, term)
+                .or_else(|| bad_snapshot(term, meta))
+                .or_else(|| self.conflict_with_settled(term, meta.last, &[])),
             MessageBody::PreVote { .. }
             | MessageBody::PreVoteResponse { .. }
             | MessageBody::Vote { .. }
@@ -96,7 +100,7 @@ impl Raft {
             }
         };
         let settled = self.log.commit().max(accepted);
-        let conflicts = |id: LogId| id.index <= settled && !self.log.holds(id);
+        let conflicts = |id: LogId| id.index <= settled && !self.log.holds_or_held(id);
         (conflicts(prev) || entries.iter().any(|entry| conflicts(entry.id)))
             .then_some("conflicts with a committed or accepted entry")
     }
@@ -133,9 +137,28 @@ impl Raft {
             | MessageBody::Heartbeat { .. }
             | MessageBody::ReadIndex { .. }
             | MessageBody::ReadIndexResponse { .. }
-            | MessageBody::TimeoutNow => None,
+            | MessageBody::TimeoutNow
+            | MessageBody::InstallSnapshot { .. } => None,
         }
     }
+}
+
+/// A snapshot of nothing, of a later term than its leader's, or with an impossible membership.
+fn bad_snapshot(term: Term, meta: &SnapshotMeta) -> Option<&'static str> {
+    let SnapshotMeta { last, membership } = meta;
+    if last.index == LogIndex(0) || last.index.0 > NUMBER_MAX || last.term == Term(0) {
+        return Some("impossible last entry of a snapshot");
+    }
+    if last.term > term {
+        return Some("a snapshot of a later term than its leader's");
+    }
+    let is_possible = membership.index <= last.index
+        && !membership.voters.is_empty()
+        && membership.voters.is_disjoint(&membership.learners)
+        && membership
+            .members()
+            .all(|id| !membership.removed.contains(&id));
+    (!is_possible).then_some("impossible membership in a snapshot")
 }
 
 /// Entries that don't follow `prev` and each other, or are of a later term than their leader's.

@@ -29,11 +29,27 @@ impl Raft {
             self.outbox.messages.iter().all(|m| m.to != self.me()),
             "a message to itself"
         );
+        assert!(
+            self.repair_until
+                .is_none_or(|until| !self.log.is_durable(until)),
+            "repairs what it has"
+        );
+        if let Some(installing) = &self.install {
+            assert!(
+                matches!(self.role, Role::Follower(_)),
+                "campaigns or leads while it installs a snapshot"
+            );
+            installing.check_invariants(&self.log);
+        }
+        assert!(
+            self.snapshots.is_empty() || matches!(self.role, Role::Leader(_)),
+            "only a leader sends snapshots"
+        );
         match &self.role {
             Role::Follower(follower) => self.check_follower(follower),
-            Role::PreCandidate(_) => assert!(self.is_voter(), "a non-voter campaigns"),
+            Role::PreCandidate(_) => assert!(self.may_campaign(), "must not campaign"),
             Role::Candidate(candidate) => {
-                assert!(self.is_voter(), "a non-voter campaigns");
+                assert!(self.may_campaign(), "must not campaign");
                 assert_eq!(
                     self.vote,
                     Some(self.me()),
@@ -59,7 +75,7 @@ impl Raft {
     }
 
     fn check_leader(&self, leader: &Leader) {
-        assert!(self.is_voter(), "a non-voter leads");
+        assert!(self.may_campaign(), "must not lead");
         assert_eq!(self.vote, Some(self.me()), "a leader without its own vote");
         assert!(
             self.persistence.is_term_durable(),

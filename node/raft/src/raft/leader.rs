@@ -23,7 +23,7 @@ impl Raft {
             heartbeat: 0,
             reads: Reads::default(),
             pending_conf: self.log.first_uncommitted_conf_change(),
-            uncommitted_bytes: uncommitted.iter().map(|entry| entry.payload.len()).sum(),
+            uncommitted_bytes: uncommitted.map(|entry| entry.payload.len()).sum(),
             transfer: None,
         }));
         // Entries of earlier terms are committed by committing one of this term (§3.6.2).

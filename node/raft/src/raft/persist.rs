@@ -106,8 +106,7 @@ impl Raft {
             term_and_vote,
             wants_commit,
         } = self.persistence;
-        let has_entries = self.log.handed() < self.log.last_index();
-        if !has_entries && term_and_vote != Written::Pending && !wants_commit {
+        if !self.log.has_unwritten() && term_and_vote != Written::Pending && !wants_commit {
             return None;
         }
         if handed.0 - persisted.0 >= PERSIST_BATCHES_IN_FLIGHT_MAX {
@@ -119,7 +118,7 @@ impl Raft {
         if term_and_vote == Written::Pending {
             self.persistence.term_and_vote = Written::InFlight(seq);
         }
-        let entries = self.log.hand_out(seq, PERSIST_BATCH_BYTES_MAX);
+        let (base, entries) = self.log.hand_out(seq, PERSIST_BATCH_BYTES_MAX);
         // Recovery must find no commit index beyond the entries.
         let commit = self.log.commit().min(self.log.handed());
         let hard_state = HardState {
@@ -130,6 +129,7 @@ impl Raft {
         Some(PersistBatch {
             seq,
             hard_state,
+            base,
             entries,
         })
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Raft;
 use crate::role::Role;
-use crate::tracker::Progress;
-use crate::{LogIndex, MemberId, PeerProgress, RoleKind, Status, Term};
+use crate::tracker::{Progress, ProgressState};
+use crate::{LogIndex, MemberId, PeerProgress, PeerState, RoleKind, Rollback, Status, Term};
 
 /// What makes a status worth handing out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,6 +16,8 @@ pub(super) struct StatusKey {
     membership: LogIndex,
     has_committed_in_term: bool,
     transferee: Option<MemberId>,
+    repairing: bool,
+    rolled_back: Option<Rollback>,
 }
 
 impl Raft {
@@ -28,7 +30,9 @@ impl Raft {
             leader,
             has_committed_in_term,
             transferee,
-            ..
+            repairing,
+            rolled_back,
+            membership: _,
         } = self.key();
         Status {
             id: self.me(),
@@ -37,7 +41,10 @@ impl Raft {
             leader,
             commit: self.log.commit(),
             applied: self.log.applied(),
+            base: self.log.base(),
             last_index: self.log.last_index(),
+            repairing,
+            rolled_back,
             has_committed_in_term,
             membership: self.membership.clone(),
             progress: self.progress(),
@@ -82,6 +89,8 @@ impl Raft {
             membership: self.membership.index,
             has_committed_in_term: self.has_committed_in_term(),
             transferee,
+            repairing: self.repair_until.is_some(),
+            rolled_back: self.rolled_back,
         }
     }
 
@@ -94,6 +103,14 @@ impl Raft {
                 *id,
                 PeerProgress {
                     matched: progress.matched,
+                    state: match &progress.state {
+                        ProgressState::Probe { .. } => PeerState::Probe,
+                        ProgressState::Replicate { .. } => PeerState::Replicate,
+                        ProgressState::Snapshot { pending } => {
+                            PeerState::Snapshot { pending: *pending }
+                        }
+                    },
+                    lost: progress.lost,
                     last_heard: progress.last_heard,
                 },
             )

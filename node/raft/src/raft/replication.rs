@@ -19,7 +19,21 @@ impl Raft {
             now: self.now,
             outbox: &mut self.outbox,
         };
+        let is_alive = |progress: &Progress| {
+            progress
+                .last_heard
+                .is_some_and(|at| self.now.since(at) < self.config.election_timeout)
+        };
+        let base = self.log.base().index;
         for (to, progress) in &mut leader.progress {
+            if progress.next <= base && progress.may_send() {
+                // The next entry is gone. A dead member would only waste a snapshot.
+                if is_alive(progress) {
+                    progress.needs_snapshot(base);
+                    self.snapshots.push(*to);
+                }
+                continue;
+            }
             while sender.send_next(*to, progress) {}
         }
     }
@@ -50,7 +64,7 @@ impl Raft {
         let Some(progress) = leader.progress.get_mut(&from) else {
             return;
         };
-        if progress.on_accepted(matched) {
+        if progress.on_accepted(matched, self.log.base().index) {
             // What this commits is found in `settle`.
             self.maybe_hand_over();
         }
@@ -64,8 +78,13 @@ impl Raft {
             return;
         };
         // Fast back-up: the follower shares nothing with this log after its hint, and nothing
-        // of a later term than the hint's before that.
-        let may_match = self.log.last_at_most(hint.index, hint.term).index;
+        // of a later term than the hint's before that. Where that is below the base, only a
+        // snapshot helps.
+        let below = self.log.base().index.prev();
+        let may_match = self
+            .log
+            .last_at_most(hint.index, hint.term)
+            .map_or(hint.index.min(below), |id| id.index);
         progress.on_rejected(rejected, may_match);
     }
 
@@ -95,7 +114,7 @@ impl Raft {
                     };
                     sender.append(from, progress, Vec::new());
                 }
-                ProgressState::Replicate { .. } => {}
+                ProgressState::Replicate { .. } | ProgressState::Snapshot { .. } => {}
             }
         }
         self.confirm_reads();
@@ -137,15 +156,16 @@ impl Sender<'_> {
                 }
                 false
             }
+            ProgressState::Snapshot { .. } => false,
         }
     }
 
+    /// Nothing when the entry before was dropped a moment ago: a snapshot is due then.
     fn append(&mut self, to: MemberId, progress: &mut Progress, entries: Vec<Entry>) {
         let prev = progress.next.prev();
-        let term = self
-            .log
-            .term(prev)
-            .expect("`next` is at most one beyond the log's end");
+        let Some(term) = self.log.term(prev) else {
+            return;
+        };
         let commit = self.log.commit();
         progress.commit_sent = commit.min(LogIndex(prev.0 + entries.len() as u64));
         progress.appended_at = Some(self.now);

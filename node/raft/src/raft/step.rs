@@ -54,6 +54,7 @@ impl Raft {
             MessageBody::ReadIndex { id } => self.on_read_index(from, id),
             MessageBody::ReadIndexResponse { id, index } => self.on_read_answer(id, index),
             MessageBody::TimeoutNow => self.on_timeout_now(from),
+            MessageBody::InstallSnapshot { meta } => self.on_install_snapshot(from, meta),
         }
         self.settle(false);
         Ok(())
@@ -77,7 +78,8 @@ impl Raft {
                 } if self.hears_a_leader() => false,
                 MessageBody::Append { .. }
                 | MessageBody::Heartbeat { .. }
-                | MessageBody::TimeoutNow => {
+                | MessageBody::TimeoutNow
+                | MessageBody::InstallSnapshot { .. } => {
                     self.become_follower(term, Some(from));
                     true
                 }
@@ -105,9 +107,9 @@ impl Raft {
             MessageBody::Vote { .. } => MessageBody::VoteResponse { granted: false },
             // Number 0 confirms nothing: the sender may lead this very term by the time that it
             // gets this, and would take another number for an answer to its own.
-            MessageBody::Append { .. } | MessageBody::Heartbeat { .. } => {
-                MessageBody::HeartbeatResponse { number: 0 }
-            }
+            MessageBody::Append { .. }
+            | MessageBody::Heartbeat { .. }
+            | MessageBody::InstallSnapshot { .. } => MessageBody::HeartbeatResponse { number: 0 },
             MessageBody::PreVoteResponse { .. }
             | MessageBody::VoteResponse { .. }
             | MessageBody::AppendAccepted { .. }

@@ -65,8 +65,8 @@ impl Raft {
             return;
         };
         let is_from_leader = follower.leader.is_none_or(|leader| leader == from);
-        if is_from_leader && self.is_voter() {
-            self.campaign(true);
+        if is_from_leader && self.may_campaign() {
+            self.stand(true);
         }
     }
 }

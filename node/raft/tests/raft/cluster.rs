@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use raftery_raft::{
     ConfChange, Entry, HardState, Host, Instant, LogId, LogIndex, MemberId, MessageBody, Payload,
-    PeerMessage, PersistBatch, ProposeError, Raft, RaftConfig, ReadId, Recovered, RoleKind, Status,
-    StepError, Term, TransferError, dispatch,
+    PeerMessage, PersistBatch, ProposeError, Raft, RaftConfig, ReadId, Recovered, RoleKind,
+    Rollback, SnapshotMeta, Status, StepError, Term, TransferError, dispatch,
 };
 
 use crate::network::Network;
@@ -48,22 +48,38 @@ pub(crate) fn founded(founders: &[MemberId]) -> Recovered {
             commit: LogIndex(1),
         },
         entries: vec![Entry { id, payload }],
+        ..Recovered::default()
     }
 }
+
+/// A state machine: what was applied to it.
+type Machine = Vec<LogId>;
 
 /// A member and what surrounds it.
 struct Node {
     raft: Option<Raft>,
+    /// The log, and the membership as of what the state machine has durable.
     disk: Recovered,
     /// Written, not synced: a crash loses it.
     unsynced: VecDeque<PersistBatch>,
     holds_syncs: bool,
-    applied: Vec<LogId>,
+    machine: Machine,
+    /// As much of the state machine as a crash leaves.
+    stored: Machine,
+    /// Received, to be put in the state machine's place.
+    received: Option<(SnapshotMeta, Machine)>,
+    /// Whether Raft wants that.
+    installs: bool,
+    holds_installs: bool,
 }
 
 impl Node {
     fn write_durably(&mut self, batch: PersistBatch) {
         self.disk.hard_state = batch.hard_state;
+        if let Some(base) = batch.base {
+            self.disk.base = base;
+            self.disk.entries.clear();
+        }
         if let Some(first) = batch.entries.first() {
             self.disk
                 .entries
@@ -71,6 +87,35 @@ impl Node {
         }
         self.disk.entries.extend(batch.entries);
     }
+
+    fn durable(&self) -> LogId {
+        self.disk
+            .entries
+            .last()
+            .map_or(self.disk.base, |entry| entry.id)
+    }
+
+    /// What a start finds: a log that doesn't reach what is applied begins behind it.
+    fn recovered(&self) -> Recovered {
+        let mut disk = self.disk.clone();
+        let applied = self.stored.last().copied().unwrap_or_default();
+        disk.applied = applied.index;
+        let reaches = applied == disk.base || disk.entries.iter().any(|e| e.id == applied);
+        if !reaches {
+            disk.base = applied;
+            disk.entries.clear();
+        }
+        disk
+    }
+}
+
+/// A snapshot on its way.
+#[derive(Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) from: MemberId,
+    pub(crate) term: Term,
+    pub(crate) meta: SnapshotMeta,
+    machine: Machine,
 }
 
 /// The story's world.
@@ -100,15 +145,27 @@ impl Cluster {
 
     /// A member that starts from `disk`; one that joins starts from nothing.
     pub(crate) fn start(&mut self, id: MemberId, disk: Recovered) {
-        let raft = Some(Raft::new(self.now, config(id), disk.clone()));
         let node = Node {
-            raft,
+            raft: None,
             disk,
             unsynced: VecDeque::new(),
             holds_syncs: false,
-            applied: Vec::new(),
+            machine: Machine::new(),
+            stored: Machine::new(),
+            received: None,
+            installs: false,
+            holds_installs: false,
         };
         self.nodes.insert(id, node);
+        self.boot(id);
+    }
+
+    fn boot(&mut self, id: MemberId) {
+        let now = self.now;
+        let node = self.node(id);
+        let disk = node.recovered();
+        node.machine.clone_from(&node.stored);
+        node.raft = Some(Raft::new(now, config(id), disk));
     }
 
     /// A sentence of the story.
@@ -241,10 +298,16 @@ impl Cluster {
             dispatch(&mut raft, &mut Hands { cluster: self, id });
             let now = self.now;
             let node = self.node(id);
-            if let Some(last) = node.applied.last() {
+            if let Some(last) = node.machine.last() {
                 raft.on_applied(now, last.index);
             }
             node.raft = Some(raft);
+            if node.installs && !node.holds_installs {
+                self.swap(id);
+                self.installed(id);
+                continue;
+            }
+            let node = self.node(id);
             if node.holds_syncs || node.unsynced.is_empty() {
                 return;
             }
@@ -270,19 +333,118 @@ impl Cluster {
         self.input(id, |raft| raft.on_persisted(now, seq));
     }
 
+    /// The state machine of `id` is durable as it is, and the log is cut behind it.
+    pub(crate) fn compact(&mut self, id: MemberId) -> LogId {
+        let now = self.now;
+        let membership = self.status(id).membership;
+        let node = self.node(id);
+        node.stored.clone_from(&node.machine);
+        node.disk.membership = membership;
+        let up_to = node.machine.last().copied().unwrap_or_default().index;
+        let base = self.input(id, |raft| raft.compact(now, up_to));
+        let node = self.node(id);
+        node.disk.base = base;
+        node.disk
+            .entries
+            .retain(|entry| entry.id.index > base.index);
+        self.note(id, &format!("cuts its log behind {}", text::log_id(base)));
+        base
+    }
+
+    /// A snapshot of `from`'s state machine as it is now.
+    pub(crate) fn snapshot(&self, from: MemberId) -> Snapshot {
+        let machine = self.nodes[&from].machine.clone();
+        let status = self.status(from);
+        let last = machine.last().copied().unwrap_or_default();
+        let membership = status.membership;
+        Snapshot {
+            from,
+            term: status.term,
+            meta: SnapshotMeta { last, membership },
+            machine,
+        }
+    }
+
+    /// A snapshot lies ready at `to`.
+    pub(crate) fn deliver(&mut self, to: MemberId, snapshot: Snapshot) -> Result<(), StepError> {
+        let Snapshot {
+            from,
+            term,
+            meta,
+            machine,
+        } = snapshot;
+        let body = MessageBody::InstallSnapshot { meta: meta.clone() };
+        let message = PeerMessage {
+            from,
+            to,
+            term,
+            body,
+        };
+        let _ = writeln!(self.transcript, "{}", text::message(&message));
+        self.node(to).received = Some((meta, machine));
+        self.step(message)
+    }
+
+    /// `from` knows how its stream of a snapshot ended.
+    pub(crate) fn snapshot_sent(&mut self, from: MemberId, to: MemberId, last: Option<LogId>) {
+        let now = self.now;
+        let end = last.map_or_else(
+            || "failed".into(),
+            |id| format!("arrived, up to {}", text::log_id(id)),
+        );
+        self.note(from, &format!("snapshot to {} {end}", text::name(to)));
+        self.input(from, |raft| raft.on_snapshot_sent(now, to, last));
+    }
+
+    /// The whole way of a snapshot.
+    pub(crate) fn send_snapshot(&mut self, from: MemberId, to: MemberId) {
+        let snapshot = self.snapshot(from);
+        let last = snapshot.meta.last;
+        self.deliver(to, snapshot).expect("a good snapshot");
+        self.snapshot_sent(from, to, Some(last));
+        self.run();
+    }
+
+    /// From now on `id` takes long to put a snapshot in place.
+    pub(crate) fn hold_installs(&mut self, id: MemberId) {
+        self.node(id).holds_installs = true;
+        self.note(id, "takes its time to install snapshots");
+    }
+
+    /// The state machine is swapped, durably; Raft doesn't know yet.
+    pub(crate) fn swap(&mut self, id: MemberId) {
+        let node = self.node(id);
+        let (meta, machine) = node.received.take().expect("a snapshot lies ready");
+        assert!(machine.starts_with(&node.machine), "a snapshot takes back");
+        node.machine.clone_from(&machine);
+        node.stored = machine;
+        node.disk.membership = meta.membership;
+        node.installs = false;
+        self.note(id, &format!("is at {}", text::log_id(meta.last)));
+    }
+
+    pub(crate) fn installed(&mut self, id: MemberId) {
+        let now = self.now;
+        let last = self.node(id).stored.last().copied();
+        let last = last.expect("a snapshot holds something");
+        self.input(id, |raft| raft.on_installed(now, last));
+    }
+
     /// Loses what wasn't synced.
     pub(crate) fn crash(&mut self, id: MemberId) {
         let node = self.node(id);
         node.raft = None;
         node.unsynced.clear();
         node.holds_syncs = false;
+        node.received = None;
+        node.installs = false;
+        node.holds_installs = false;
         self.note(id, "crashes");
     }
 
     pub(crate) fn restart(&mut self, id: MemberId) {
-        let disk = self.node(id).disk.clone();
         self.note(id, "starts again");
-        self.start(id, disk);
+        self.boot(id);
     }
 
     pub(crate) fn cut(&mut self, a: MemberId, b: MemberId) {
@@ -314,6 +476,45 @@ impl Cluster {
     /// Whether a batch of `id` is unsynced.
     pub(crate) fn waits(&self, id: MemberId) -> bool {
         !self.nodes[&id].unsynced.is_empty()
+    }
+
+    /// The disk of `id`, which is down, goes back to its first `count` entries and to `term`, in
+    /// which it hasn't voted.
+    pub(crate) fn roll_back(&mut self, id: MemberId, count: usize, term: u64) {
+        let disk = &mut self.node(id).disk;
+        disk.entries.truncate(count);
+        disk.hard_state = HardState {
+            term: Term(term),
+            vote: None,
+            commit: LogIndex(1),
+        };
+        self.note(id, &format!("disk: is as it was with {count} entries"));
+    }
+
+    /// The log of `id`, which is down, is unreadable after its first `count` entries.
+    pub(crate) fn rot(&mut self, id: MemberId, count: usize) {
+        let node = self.node(id);
+        node.disk.repair_until = Some(node.durable());
+        node.disk.entries.truncate(count);
+        self.note(
+            id,
+            &format!("disk: the log is rotten after {count} entries"),
+        );
+    }
+
+    /// `id` is told by a peer that its disk went back.
+    pub(crate) fn tell_rolled_back(&mut self, id: MemberId, evidence: Rollback) {
+        let now = self.now;
+        self.note(id, &format!("is told: {evidence:?}"));
+        self.input(id, |raft| raft.on_rolled_back(now, evidence));
+    }
+
+    /// `id` campaigns at once.
+    pub(crate) fn campaign(&mut self, id: MemberId) {
+        let now = self.now;
+        self.note(id, "campaigns at once");
+        self.input(id, |raft| raft.campaign(now));
+        self.run();
     }
 
     /// Reads that may be served: who, which, at what index.
@@ -365,11 +566,11 @@ impl Cluster {
         let longest = self
             .nodes
             .values()
-            .map(|n| &n.applied)
-            .max_by_key(|applied| applied.len());
+            .map(|n| &n.machine)
+            .max_by_key(|machine| machine.len());
         for node in self.nodes.values() {
             assert!(
-                longest.is_some_and(|l| l.starts_with(&node.applied)),
+                longest.is_some_and(|l| l.starts_with(&node.machine)),
                 "histories differ"
             );
         }
@@ -424,7 +625,7 @@ impl Host for Hands<'_> {
         let node = self.cluster.node(self.id);
         if let MessageBody::AppendAccepted { matched } = &message.body {
             assert!(
-                node.disk.entries.len() as u64 >= matched.0,
+                node.durable().index >= *matched,
                 "promised what isn't durable"
             );
         }
@@ -445,8 +646,23 @@ impl Host for Hands<'_> {
     fn apply(&mut self, entries: Vec<Entry>) {
         self.cluster
             .note(self.id, &format!("applies {}", text::entries(&entries)));
-        let applied = &mut self.cluster.node(self.id).applied;
-        applied.extend(entries.iter().map(|entry| entry.id));
+        let machine = &mut self.cluster.node(self.id).machine;
+        machine.extend(entries.iter().map(|entry| entry.id));
+    }
+
+    fn install(&mut self, meta: SnapshotMeta) {
+        let last = text::log_id(meta.last);
+        self.cluster
+            .note(self.id, &format!("wants the snapshot up to {last}"));
+        let node = self.cluster.node(self.id);
+        assert!(node.received.as_ref().is_some_and(|(m, _)| *m == meta));
+        node.installs = true;
+    }
+
+    fn send_snapshot(&mut self, to: MemberId) {
+        let to = text::name(to);
+        self.cluster
+            .note(self.id, &format!("has to send {to} a snapshot"));
     }
 
     fn serve_read(&mut self, id: ReadId, index: LogIndex) {
@@ -468,6 +684,12 @@ impl Host for Hands<'_> {
         }
         if let Some(to) = status.transferee {
             let _ = write!(what, ", handing over to {}", text::name(to));
+        }
+        if status.repairing {
+            what.push_str(", repairing");
+        }
+        if let Some(evidence) = status.rolled_back {
+            let _ = write!(what, ", rolled back: {evidence:?}");
         }
         let membership = status.membership;
         let _ = write!(what, "; voters {}", text::names(membership.voters));

@@ -58,6 +58,9 @@ fn body(body: &MessageBody) -> String {
         MessageBody::ReadIndex { id } => format!("ReadIndex, read {}", wire(*id)),
         MessageBody::ReadIndexResponse { id, index } => format!("read {} at {index}", wire(*id)),
         MessageBody::TimeoutNow => "TimeoutNow".into(),
+        MessageBody::InstallSnapshot { meta } => {
+            format!("InstallSnapshot up to {}", log_id(meta.last))
+        }
     }
 }
 
@@ -69,8 +72,11 @@ fn wire(id: ReadId) -> String {
 pub(crate) fn batch(batch: &PersistBatch) -> String {
     let HardState { term, vote, commit } = batch.hard_state;
     let vote = vote.map_or('-', name);
+    let base = batch
+        .base
+        .map_or_else(String::new, |id| format!("behind {} ", log_id(id)));
     format!(
-        "#{} t{term} vote {vote} commit {commit} {}",
+        "#{} t{term} vote {vote} commit {commit} {base}{}",
         batch.seq,
         entries(&batch.entries)
     )
@@ -86,7 +92,7 @@ pub(crate) fn entry(e: &Entry) -> String {
     format!("{} {}", log_id(e.id), payload(&e.payload))
 }
 
-fn log_id(id: LogId) -> String {
+pub(crate) fn log_id(id: LogId) -> String {
     format!("{}/{}", id.index, id.term)
 }
 
