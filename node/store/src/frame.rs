@@ -186,10 +186,7 @@ impl<'a> Frames<'a> {
         if header[37] != VERSION {
             return Err(unsupported("frame version", header[37]));
         }
-        let body = self.slice(
-            offset + HEADER_BYTES as u64,
-            u32_at(header, 32) as usize,
-        );
+        let body = self.slice(offset + HEADER_BYTES as u64, u32_at(header, 32) as usize);
         let Some(payload) = body.filter(|payload| crc32c(payload) == u32_at(header, 4)) else {
             return Ok(None);
         };

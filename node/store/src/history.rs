@@ -124,7 +124,9 @@ impl KeyHistory {
     /// The write at exactly this revision.
     pub(crate) fn find(&self, revision: Revision) -> Option<&Kept> {
         let writes = self.writes();
-        let found = writes.binary_search_by_key(&revision, Kept::revision).ok()?;
+        let found = writes
+            .binary_search_by_key(&revision, Kept::revision)
+            .ok()?;
         Some(&writes[found])
     }
 
@@ -134,7 +136,9 @@ impl KeyHistory {
             Self::One(write) => std::slice::from_mut(write),
             Self::Many(writes) => writes,
         };
-        let found = writes.binary_search_by_key(&revision, Kept::revision).ok()?;
+        let found = writes
+            .binary_search_by_key(&revision, Kept::revision)
+            .ok()?;
         Some(&mut writes[found].location)
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::history::{KeyHistory, Kept, Revision};
+use crate::history::{Kept, KeyHistory, Revision};
 use crate::op::KeyRange;
 
 /// The revision of an empty store; the first write gets the next one.
@@ -121,7 +121,11 @@ impl Index {
             },
         };
         self.logical_bytes -= popped.logical_bytes(key);
-        if self.changed.back().is_some_and(|(at, _)| *at == popped.revision()) {
+        if self
+            .changed
+            .back()
+            .is_some_and(|(at, _)| *at == popped.revision())
+        {
             self.changed.pop_back();
         }
         Some(popped)
@@ -159,12 +163,7 @@ impl Index {
         }
     }
 
-    fn compact_key(
-        &mut self,
-        key: &[u8],
-        revision: i64,
-        released: &mut impl FnMut(&[u8], &Kept),
-    ) {
+    fn compact_key(&mut self, key: &[u8], revision: i64, released: &mut impl FnMut(&[u8], &Kept)) {
         let Some(history) = self.keys.get_mut(key) else {
             return;
         };
@@ -189,15 +188,15 @@ impl Index {
         let mut logical_bytes = 0;
         let mut to_visit = 0;
         for (key, history) in &self.keys {
-            assert!(!history.writes().is_empty(), "key {key:?} has no kept write");
+            assert!(
+                !history.writes().is_empty(),
+                "key {key:?} has no kept write"
+            );
             logical_bytes += history.logical_bytes(key);
             let mut last = None;
             for (at, write) in history.writes().iter().enumerate() {
                 let revision = write.revision();
-                assert!(
-                    last < Some(revision),
-                    "history of {key:?} is not sorted"
-                );
+                assert!(last < Some(revision), "history of {key:?} is not sorted");
                 assert!(
                     revision.main <= self.revision,
                     "{key:?} was written in the future"

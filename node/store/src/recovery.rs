@@ -20,14 +20,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raftery_fs::{Fs, FsFile};
 
+use crate::AppliedId;
 use crate::error::StoreIoError;
 use crate::frame::{Frame, Frames, Kind};
 use crate::history::{Kept, Location, Slot};
 use crate::index::Index;
 use crate::log::{Held, Log, Table};
-use crate::manifest::{self, Manifest, life_dir, life_of};
+use crate::manifest::{Manifest, ManifestFile, life_dir, life_of};
 use crate::segment::{DATA_START, Segment, SegmentId};
-use crate::AppliedId;
 
 /// Zeroed at a time.
 const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -111,7 +111,9 @@ pub(crate) fn load<F: Fs>(
         flushed_sequence: tail.next_sequence,
         durable: applied,
         synced_before: tail.next_number,
-        named_up_to: tail.next_number.saturating_sub(u64::from(tail.wants_segment)),
+        named_up_to: tail
+            .next_number
+            .saturating_sub(u64::from(tail.wants_segment)),
         listed_before: manifest.next_number,
         asked_before: manifest.next_number,
     };
@@ -194,9 +196,8 @@ impl<F: Fs> Reader<F> {
         };
         let mut end = DATA_START;
         while let Some(frame) = frames.at(end, sequence)? {
-            self.frame(slot, &frame).map_err(|reason| {
-                StoreIoError::damaged(&segment.path, end, reason)
-            })?;
+            self.frame(slot, &frame)
+                .map_err(|reason| StoreIoError::damaged(&segment.path, end, reason))?;
             end = frame.next;
             sequence += 1;
         }
@@ -290,8 +291,14 @@ impl<F: Fs> Reader<F> {
                 wants_segment: true,
             });
         };
-        let behind = &self.data[usize::try_from(read.end).expect("fits the address space")..];
-        let is_torn = behind.iter().any(|byte| *byte != 0);
+        let end = usize::try_from(read.end).expect("fits the address space");
+        // The end of the header may be lost, too: it is all zeros.
+        let is_torn = self
+            .data
+            .get(end..)
+            .unwrap_or_default()
+            .iter()
+            .any(|byte| *byte != 0);
         if is_torn {
             let (file, from) = (read.path.display(), read.end);
             tracing::warn!(%file, from, "cut a torn tail: writes that no sync covered");
@@ -328,8 +335,10 @@ fn zero<F: Fs>(cut: &Cut<F>) -> Result<(), StoreIoError> {
     let mut at = cut.from;
     while at < cut.to {
         let bytes = (cut.to - at).min(ZEROS.len() as u64);
-        cut.segment
-            .write(at, &ZEROS[..usize::try_from(bytes).expect("at most 64 KiB")])?;
+        cut.segment.write(
+            at,
+            &ZEROS[..usize::try_from(bytes).expect("at most 64 KiB")],
+        )?;
         at += bytes;
     }
     cut.segment.sync()
@@ -407,13 +416,31 @@ pub(crate) fn first_manifest(life: u64, checkpoint: Bytes) -> Manifest {
 pub(crate) fn create<F: Fs>(fs: &F, root: &Path, checkpoint: Bytes) -> Result<(), StoreIoError> {
     let life = 1;
     let dir = life_dir(root, life);
+    let mut unsynced = vec![parent(root)];
+    // Directories that are made now must have durable names as well.
+    while let Some(made) = unsynced.last().filter(|dir| is_missing(fs, dir)) {
+        unsynced.push(parent(made));
+    }
     fs.create_dir_all(&dir)
         .map_err(StoreIoError::io("create", &dir, 0))?;
     sweep(fs, root, life, &BTreeSet::new())?;
-    let parent = match root.parent() {
+    for dir in unsynced {
+        fs.sync_dir(dir).map_err(StoreIoError::sync(dir))?;
+    }
+    ManifestFile::create(fs, root, &first_manifest(life, checkpoint))
+}
+
+/// The directory that holds `path`.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
-    };
-    fs.sync_dir(parent).map_err(StoreIoError::sync(parent))?;
-    manifest::ManifestFile::create(fs, root, &first_manifest(life, checkpoint))
+    }
+}
+
+fn is_missing<F: Fs>(fs: &F, dir: &Path) -> bool {
+    dir.parent().is_some()
+        && fs
+            .list(dir)
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }

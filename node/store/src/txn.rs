@@ -58,9 +58,7 @@ impl<F: Fs> Store<F> {
         }
         for (key, write) in pairs {
             let order = match (number_compared(compare, Some(write)), &compare.target) {
-                (None, CompareTarget::Value(value)) => {
-                    self.key_value(key, write)?.value.cmp(value)
-                }
+                (None, CompareTarget::Value(value)) => self.key_value(key, write)?.value.cmp(value),
                 (order, _) => order.expect("all targets but the value are numbers"),
             };
             if !holds(compare, order) {
@@ -141,9 +139,7 @@ impl<F: Fs> Write<'_, F> {
                     TxnResponseOp::Range(self.store.range_at(op, self.revision())?)
                 }
                 TxnRequestOp::Put(op) => TxnResponseOp::Put(self.put(op)?),
-                TxnRequestOp::DeleteRange(op) => {
-                    TxnResponseOp::DeleteRange(self.delete_range(op)?)
-                }
+                TxnRequestOp::DeleteRange(op) => TxnResponseOp::DeleteRange(self.delete_range(op)?),
                 TxnRequestOp::Txn(op) => TxnResponseOp::Txn(self.execute(op, choices)?),
             });
         }
@@ -173,9 +169,7 @@ fn number_compared(compare: &Compare, write: Option<&Kept>) -> Option<Ordering> 
         CompareTarget::CreateRevision(revision) => {
             number(|write| write.create_revision).cmp(revision)
         }
-        CompareTarget::ModRevision(revision) => {
-            number(|write| write.revision().main).cmp(revision)
-        }
+        CompareTarget::ModRevision(revision) => number(|write| write.revision().main).cmp(revision),
         CompareTarget::Value(_) => return None,
         CompareTarget::Lease(lease) => number(|write| write.lease).cmp(lease),
     })

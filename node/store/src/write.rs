@@ -3,7 +3,7 @@
 use raftery_fs::Fs;
 
 use crate::error::{ReadError, StoreError};
-use crate::history::{KeyHistory, Kept, Revision};
+use crate::history::{Kept, KeyHistory, Revision};
 use crate::index::Key;
 use crate::op::{DeleteRangeOp, KeyRange, PutOp};
 use crate::record::{Put, Record};
@@ -34,7 +34,9 @@ impl<'a, F: Fs> Write<'a, F> {
 
     pub(crate) fn put(&mut self, op: &PutOp) -> Result<PutResult, ReadError> {
         let newest = self.store.index.get(&op.key);
-        let previous = newest.and_then(|history| history.at(self.revision())).copied();
+        let previous = newest
+            .and_then(|history| history.at(self.revision()))
+            .copied();
         self.store.check_put(op)?;
         let revision = self.store.revision() + 1;
         let previous_kv = match &previous {
