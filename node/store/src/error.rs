@@ -171,3 +171,50 @@ impl StoreIoError {
         }
     }
 }
+
+/// Why a snapshot isn't taken. Nothing of the live state has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// A chunk isn't what the sender sent.
+    #[error("snapshot chunk at offset {offset}: the checksum doesn't hold")]
+    Checksum {
+        /// Where in the stream, in bytes.
+        offset: u64,
+    },
+    /// A chunk of another snapshot than those before.
+    #[error("snapshot chunk of snapshot {found:016x}, not of {expected:016x}")]
+    OtherSnapshot {
+        /// The snapshot that the first chunk was of.
+        expected: u64,
+        /// The one that this chunk is of.
+        found: u64,
+    },
+    /// A chunk that isn't the next one.
+    #[error("snapshot chunk at offset {found} instead of {expected}")]
+    Offset {
+        /// How far the stream is.
+        expected: u64,
+        /// Where the chunk begins.
+        found: u64,
+    },
+    /// The stream ended too early.
+    #[error("snapshot truncated: {received} bytes of {}", size.map_or("unknown".to_owned(), |size| size.to_string()))]
+    Truncated {
+        /// Bytes that came.
+        received: u64,
+        /// Bytes that it has; `None`: that didn't come either.
+        size: Option<u64>,
+    },
+    /// The stream makes no sense.
+    #[error("not a snapshot: {0}")]
+    Malformed(&'static str),
+    /// Written by a version that knows more than this one.
+    #[error("snapshot format {0} is unknown to this version")]
+    Version(u32),
+    /// What was sent is damaged: the sender's own files are.
+    #[error("the snapshot is damaged: {0}")]
+    Damaged(#[source] StoreIoError),
+    /// This side's files.
+    #[error(transparent)]
+    Io(#[from] StoreIoError),
+}

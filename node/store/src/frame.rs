@@ -95,6 +95,10 @@ impl FrameWriter {
         self.start
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
     /// Takes all records back.
     pub(crate) fn clear(&mut self, buffer: &mut Vec<u8>) {
         buffer.truncate(self.start + HEADER_BYTES + PREFIX_BYTES);
@@ -255,10 +259,5 @@ impl<'a> Frame<'a> {
             at += record.map_or(body.len(), |(_, bytes)| bytes);
             Some((place, record))
         })
-    }
-
-    /// The encoded record of `bytes` bytes, `at` behind `records_at`.
-    pub(crate) fn encoded(&self, at: usize, bytes: usize) -> &'a [u8] {
-        &self.body[at..at + bytes]
     }
 }

@@ -130,8 +130,8 @@ impl KeyHistory {
         Some(&writes[found])
     }
 
-    /// The location of the write at exactly this revision.
-    pub(crate) fn location_mut(&mut self, revision: Revision) -> Option<&mut Location> {
+    /// As [`KeyHistory::find`], to change its location.
+    pub(crate) fn find_mut(&mut self, revision: Revision) -> Option<&mut Kept> {
         let writes = match self {
             Self::One(write) => std::slice::from_mut(write),
             Self::Many(writes) => writes,
@@ -139,7 +139,7 @@ impl KeyHistory {
         let found = writes
             .binary_search_by_key(&revision, Kept::revision)
             .ok()?;
-        Some(&mut writes[found].location)
+        Some(&mut writes[found])
     }
 
     /// Appends a write.

@@ -59,8 +59,9 @@ impl Index {
         Some((key, history.find(revision)?))
     }
 
-    pub(crate) fn get_mut(&mut self, key: &[u8]) -> Option<&mut KeyHistory> {
-        self.keys.get_mut(key)
+    /// As [`Index::find`], to change the location.
+    pub(crate) fn find_mut(&mut self, key: &[u8], revision: Revision) -> Option<&mut Kept> {
+        self.keys.get_mut(key)?.find_mut(revision)
     }
 
     /// The histories of the keys in `range` that have a kept write, in key order.

@@ -26,10 +26,13 @@ mod log;
 mod manifest;
 mod op;
 mod range;
+mod receive;
 mod record;
 mod recovery;
 mod result;
+mod rewrite;
 mod segment;
+mod snapshot;
 mod store;
 mod sync;
 mod txn;
@@ -44,14 +47,17 @@ mod store_test;
 mod testing;
 
 pub use applied::AppliedId;
-pub use error::{ReadError, RequestError, StoreError, StoreIoError};
+pub use error::{ReadError, RequestError, SnapshotError, StoreError, StoreIoError};
 pub use op::{
     Compare, CompareResult, CompareTarget, DeleteRangeOp, KeyRange, PutOp, RangeOp, SortOrder,
     SortTarget, TxnOp, TxnRequestOp, WriteOp,
 };
+pub use receive::{ReceivedSnapshot, Retired, SnapshotReceiver};
 pub use result::{
     DeleteRangeResult, KeyValue, PutResult, RangeResult, TxnResponseOp, TxnResult, WriteResult,
 };
+pub use rewrite::{Rewrite, RewriteNeeds};
+pub use snapshot::{Snapshot, SnapshotChunk};
 pub use store::{Opened, Store, StoreOptions};
 pub use sync::{Checkpoint, Checkpointed, SyncPoint, Synced};
 pub use validate::MAX_TXN_OPS_DEFAULT;

@@ -118,6 +118,8 @@ pub(crate) struct Log<F: Fs> {
     /// Number of the first frame that isn't flushed.
     pub(crate) flushed_sequence: u64,
     pub(crate) durable: AppliedId,
+    /// A rewrite holds a clone: there is one at a time, or two would write one file.
+    pub(crate) rewriting: Arc<()>,
     /// Segments with a smaller number are synced.
     pub(crate) synced_before: u64,
     /// Segments up to this number have a durable name.

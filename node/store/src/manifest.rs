@@ -35,6 +35,7 @@ use raftery_fs::{Fs, FsFile};
 use crate::AppliedId;
 use crate::error::StoreIoError;
 use crate::le::{i64_at, u32_at, u64_at};
+use crate::recovery::remove_file;
 use crate::segment::SegmentId;
 
 pub(crate) const FILE_NAME: &str = "manifest";
@@ -167,20 +168,24 @@ impl Manifest {
         Self::decode(&bytes, &path).map(Some)
     }
 
-    fn write<F: Fs>(&self, fs: &F, root: &Path) -> Result<(), StoreIoError> {
+    /// Writes it beside the present one. A full disk shows here, and does no harm.
+    fn prepare<F: Fs>(&self, fs: &F, root: &Path) -> Result<F::File, StoreIoError> {
         let temporary = root.join(TEMPORARY);
-        match fs.remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreIoError::io("remove", &temporary, 0)(error));
-            }
-            _ => {}
-        }
+        remove_file(fs, &temporary)?;
         let file = fs
             .create(&temporary)
             .map_err(StoreIoError::io("create", &temporary, 0))?;
         file.write_at(0, &self.encode())
             .map_err(StoreIoError::io("write", &temporary, 0))?;
-        file.sync_data().map_err(StoreIoError::sync(&temporary))?;
+        Ok(file)
+    }
+
+    /// Puts what was prepared in the place of the present one, durably.
+    fn commit<F: Fs>(fs: &F, root: &Path, prepared: &F::File) -> Result<(), StoreIoError> {
+        let temporary = root.join(TEMPORARY);
+        prepared
+            .sync_data()
+            .map_err(StoreIoError::sync(&temporary))?;
         fs.rename(&temporary, &root.join(FILE_NAME))
             .map_err(StoreIoError::io("rename", &temporary, 0))?;
         fs.sync_dir(root).map_err(StoreIoError::sync(root))
@@ -218,7 +223,8 @@ impl<F: Fs> ManifestFile<F> {
 
     /// Writes the first one.
     pub(crate) fn create(fs: &F, root: &Path, manifest: &Manifest) -> Result<(), StoreIoError> {
-        manifest.write(fs, root)
+        let prepared = manifest.prepare(fs, root)?;
+        Manifest::commit(fs, root, &prepared)
     }
 
     /// Replaces the manifest durably by what `change` makes of it. False when `change` finds
@@ -232,8 +238,9 @@ impl<F: Fs> ManifestFile<F> {
         if !change(&mut next) {
             return Ok(false);
         }
+        let prepared = next.prepare(&*self.fs, &self.root)?;
         *current = None;
-        next.write(&*self.fs, &self.root)?;
+        Manifest::commit(&*self.fs, &self.root, &prepared)?;
         *current = Some(next);
         Ok(true)
     }

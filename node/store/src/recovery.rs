@@ -42,7 +42,7 @@ pub(crate) struct Loaded<F: Fs> {
 }
 
 /// Reads the log that `manifest` names below `root`, cuts what a crash left half-written and
-/// removes what no manifest names.
+/// removes what the log has no use for.
 pub(crate) fn load<F: Fs>(
     fs: &Arc<F>,
     root: &Path,
@@ -83,7 +83,7 @@ pub(crate) fn load<F: Fs>(
     }
     let next = SegmentId::first(tail.next_number);
     let keep = reader.files().chain([next]).collect();
-    sweep(&**fs, root, manifest.life, &keep)?;
+    sweep_segments(&**fs, &dir, &keep)?;
     if tail.wants_segment {
         let segment = Segment::create(&**fs, &dir, next, tail.next_sequence)?;
         reader.hold(segment);
@@ -110,6 +110,7 @@ pub(crate) fn load<F: Fs>(
         flushed_applied: applied,
         flushed_sequence: tail.next_sequence,
         durable: applied,
+        rewriting: Arc::new(()),
         synced_before: tail.next_number,
         named_up_to: tail
             .next_number
@@ -344,41 +345,57 @@ fn zero<F: Fs>(cut: &Cut<F>) -> Result<(), StoreIoError> {
     cut.segment.sync()
 }
 
-/// Removes, durably, the files and lives that are not the log: left of crashes, rewrites and
-/// replaced states.
-pub(crate) fn sweep<F: Fs>(
+/// Removes, durably, the files in `dir` that are not the log: left of crashes and rewrites.
+fn sweep_segments<F: Fs>(
     fs: &F,
-    root: &Path,
-    life: u64,
+    dir: &Path,
     keep: &BTreeSet<SegmentId>,
 ) -> Result<(), StoreIoError> {
-    let dir = life_dir(root, life);
-    for name in list(fs, &dir)? {
+    for name in list(fs, dir)? {
         if SegmentId::of(&name).is_some_and(|id| !keep.contains(&id)) {
             remove_file(fs, &dir.join(name))?;
         }
     }
-    fs.sync_dir(&dir).map_err(StoreIoError::sync(&dir))?;
+    fs.sync_dir(dir).map_err(StoreIoError::sync(dir))
+}
+
+/// Removes every life but `life`: states that were replaced, or never begun. Returns the highest
+/// number that one had.
+pub(crate) fn sweep_lives<F: Fs>(fs: &F, root: &Path, life: u64) -> Result<u64, StoreIoError> {
+    let mut highest = life;
     for name in list(fs, root)? {
-        if life_of(&name).is_some_and(|found| found != life) {
+        if let Some(found) = life_of(&name).filter(|found| *found != life) {
             remove_life(fs, &root.join(name))?;
+            highest = highest.max(found);
         }
     }
-    fs.sync_dir(root).map_err(StoreIoError::sync(root))
+    fs.sync_dir(root).map_err(StoreIoError::sync(root))?;
+    Ok(highest)
 }
 
-/// Removes the directory of a life that is over, or never began.
+/// Removes the directory of a life, or what somebody else who does so has left of it.
 pub(crate) fn remove_life<F: Fs>(fs: &F, dir: &Path) -> Result<(), StoreIoError> {
-    for name in list(fs, dir)? {
-        remove_file(fs, &dir.join(name))?;
+    match list(fs, dir) {
+        Err(error) if error.is_damage() => return Ok(()),
+        names => {
+            for name in names? {
+                remove_file(fs, &dir.join(name))?;
+            }
+        }
     }
-    fs.remove_dir(dir)
-        .map_err(StoreIoError::io("remove", dir, 0))
+    gone(fs.remove_dir(dir), dir)
 }
 
+/// Removes a file, if it is there.
 pub(crate) fn remove_file<F: Fs>(fs: &F, path: &Path) -> Result<(), StoreIoError> {
-    fs.remove_file(path)
-        .map_err(StoreIoError::io("remove", path, 0))
+    gone(fs.remove_file(path), path)
+}
+
+fn gone(removed: io::Result<()>, path: &Path) -> Result<(), StoreIoError> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(StoreIoError::io("remove", path, 0)),
+    }
 }
 
 /// Names in `dir`, sorted: what is done in their order must not depend on the file system.
@@ -423,7 +440,8 @@ pub(crate) fn create<F: Fs>(fs: &F, root: &Path, checkpoint: Bytes) -> Result<()
     }
     fs.create_dir_all(&dir)
         .map_err(StoreIoError::io("create", &dir, 0))?;
-    sweep(fs, root, life, &BTreeSet::new())?;
+    sweep_segments(fs, &dir, &BTreeSet::new())?;
+    sweep_lives(fs, root, life)?;
     for dir in unsynced {
         fs.sync_dir(dir).map_err(StoreIoError::sync(dir))?;
     }

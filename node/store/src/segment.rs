@@ -30,6 +30,7 @@ use raftery_fs::{Fs, FsFile};
 
 use crate::error::StoreIoError;
 use crate::le::{u32_at, u64_at};
+use crate::recovery::remove_file;
 
 /// Where frames begin. A page of its own, so that appending never rewrites the header's.
 pub(crate) const DATA_START: u64 = 4096;
@@ -89,30 +90,37 @@ impl<F: Fs> Segment<F> {
         sequence: u64,
     ) -> Result<Self, StoreIoError> {
         let path = dir.join(id.file_name());
-        match fs.remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreIoError::io("remove", &path, 0)(error));
-            }
-            _ => {}
-        }
         let salt = fs
             .random()
             .map_err(StoreIoError::io("draw a salt for", &path, 0))?;
+        let segment = Self::create_blank(fs, dir, id, salt)?;
+        let segment = Self {
+            sequence,
+            ..segment
+        };
+        segment.write(0, &segment.header())?;
+        Ok(segment)
+    }
+
+    /// As [`Segment::create`], for bytes that come from elsewhere, the header included.
+    pub(crate) fn create_blank(
+        fs: &F,
+        dir: &Path,
+        id: SegmentId,
+        salt: u64,
+    ) -> Result<Self, StoreIoError> {
+        let path = dir.join(id.file_name());
+        remove_file(fs, &path)?;
         let file = fs
             .create(&path)
             .map_err(StoreIoError::io("create", &path, 0))?;
-        let segment = Self {
+        Ok(Self {
             id,
             salt,
-            sequence,
+            sequence: 0,
             path,
             file,
-        };
-        segment
-            .file
-            .write_at(0, &segment.header())
-            .map_err(StoreIoError::io("write", &segment.path, 0))?;
-        Ok(segment)
+        })
     }
 
     /// Opens a segment and checks its header.

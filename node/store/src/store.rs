@@ -117,6 +117,7 @@ impl<F: Fs> Store<F> {
             manifest,
             later,
         } = loaded;
+        recovery::sweep_lives(&*fs, dir, manifest.life)?;
         let opened = Opened {
             applied: log.applied,
             checkpoint: manifest.checkpoint.clone(),

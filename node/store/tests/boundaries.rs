@@ -5,7 +5,7 @@ mod common;
 
 use common::{Draw, Entry, Node, PATTERNS, State, at, create, delete, open, put, reopen, unsynced};
 use raftery_fs::{Fate, MemFs};
-use raftery_store::{StoreIoError, WriteOp};
+use raftery_store::{SnapshotError, StoreIoError, WriteOp};
 
 /// One step of a story.
 #[derive(Clone, Debug)]
@@ -14,16 +14,21 @@ enum Step {
     Flush,
     Sync,
     Checkpoint,
+    /// If one is worth it.
+    Rewrite,
+    /// The store takes a snapshot of itself over.
+    Install,
 }
 
 /// Entries of every kind, several to a flush and to a sync, over several segments, checkpoints
-/// where the store wants them and where it doesn't.
+/// where the store wants them and where it doesn't, rewrites, and a snapshot.
 fn story() -> Vec<Step> {
     let fs = MemFs::new(1);
     let mut node = create(&fs).unwrap();
     let mut draw = Draw::new(7);
     let mut steps = Vec::new();
-    for step in 1..=160_u32 {
+    let mut rewrites = 0;
+    for step in 1..=260_u32 {
         let entry = draw.entry(node.store.revision());
         node.apply(&entry).unwrap();
         steps.push(Step::Apply(entry));
@@ -37,7 +42,17 @@ fn story() -> Vec<Step> {
             node.checkpoint().unwrap();
             steps.push(Step::Checkpoint);
         }
+        if step % 9 == 0 && node.rewrite().unwrap() {
+            rewrites += 1;
+            steps.push(Step::Rewrite);
+        }
+        if step == 140 {
+            let snapshot = node.snapshot().unwrap();
+            node.install(&snapshot).unwrap();
+            steps.push(Step::Install);
+        }
     }
+    assert!(rewrites > 3, "only {rewrites} rewrites");
     steps
 }
 
@@ -62,6 +77,8 @@ fn run(fs: &MemFs, steps: &[Step], mut states: Option<&mut Vec<State>>) -> Run {
             Step::Flush => node.store.flush(),
             Step::Sync => node.sync(),
             Step::Checkpoint => node.checkpoint(),
+            Step::Rewrite => node.rewrite().map(|_| ()),
+            Step::Install => install(&mut node),
         };
         if done.is_err() {
             return run;
@@ -72,6 +89,14 @@ fn run(fs: &MemFs, steps: &[Step], mut states: Option<&mut Vec<State>>) -> Run {
         }
     }
     run
+}
+
+fn install(node: &mut Node) -> Result<(), StoreIoError> {
+    let snapshot = node.snapshot()?;
+    node.install(&snapshot).map_err(|error| match error {
+        SnapshotError::Io(error) => error,
+        other => panic!("{other}"),
+    })
 }
 
 /// Opens after a crash. The state must be one that was, and not miss a promise.

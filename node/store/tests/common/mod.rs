@@ -7,8 +7,9 @@ use std::path::Path;
 use bytes::Bytes;
 use raftery_fs::{Fate, MemFs, Piece};
 use raftery_store::{
-    AppliedId, DeleteRangeOp, KeyRange, Opened, PutOp, Store, StoreIoError, StoreOptions, TxnOp,
-    TxnRequestOp, WriteOp,
+    AppliedId, DeleteRangeOp, KeyRange, Opened, PutOp, Rewrite, RewriteNeeds, Snapshot,
+    SnapshotError, SnapshotReceiver, Store, StoreIoError, StoreOptions, TxnOp, TxnRequestOp,
+    WriteOp,
 };
 
 pub(crate) type MemStore = Store<MemFs>;
@@ -123,11 +124,65 @@ impl Node {
         Ok(())
     }
 
+    /// Does the next rewrite, if one is worth it.
+    pub(crate) fn rewrite(&mut self) -> Result<bool, StoreIoError> {
+        let Some(mut rewrite) = self.store.next_rewrite() else {
+            return Ok(false);
+        };
+        while let Some(needs) = rewrite.step()? {
+            self.serve(&mut rewrite, needs)?;
+        }
+        Ok(true)
+    }
+
+    pub(crate) fn serve(
+        &mut self,
+        rewrite: &mut Rewrite<MemFs>,
+        needs: RewriteNeeds,
+    ) -> Result<(), StoreIoError> {
+        match needs {
+            RewriteNeeds::Judge => self.store.judge(rewrite),
+            RewriteNeeds::Switch => self.store.switch(rewrite)?,
+        }
+        Ok(())
+    }
+
+    /// Takes the state of `snapshot` over.
+    pub(crate) fn install(&mut self, snapshot: &Snapshot<MemFs>) -> Result<(), SnapshotError> {
+        let mut receiver = self.store.receive_snapshot()?;
+        send(snapshot, &mut receiver)?;
+        let received = receiver.finish()?;
+        let (opened, retired) = self.store.install(received)?;
+        assert_eq!(opened.later, []);
+        self.notes = opened.checkpoint.to_vec();
+        retired.remove()?;
+        Ok(())
+    }
+
+    pub(crate) fn snapshot(&mut self) -> Result<Snapshot<MemFs>, StoreIoError> {
+        let notes = Bytes::from(self.notes.clone());
+        self.store.snapshot(notes)
+    }
+
     pub(crate) fn checkpoint(&mut self) -> Result<(), StoreIoError> {
         let notes = Bytes::from(self.notes.clone());
         let done = self.store.checkpoint(notes)?.run()?;
         self.store.on_checkpointed(done);
         Ok(())
+    }
+}
+
+/// Sends what the receiver hasn't got.
+pub(crate) fn send(
+    snapshot: &Snapshot<MemFs>,
+    receiver: &mut SnapshotReceiver<MemFs>,
+) -> Result<(), SnapshotError> {
+    loop {
+        let chunk = snapshot.read_chunk(receiver.received(), 3_000)?;
+        if chunk.bytes.is_empty() {
+            return Ok(());
+        }
+        receiver.write(&chunk)?;
     }
 }
 
