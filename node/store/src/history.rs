@@ -1,8 +1,8 @@
 //! One key's history: every write that compaction has not taken.
 
-use bytes::Bytes;
+use std::num::NonZeroU32;
 
-use crate::result::KeyValue;
+use crate::record::{Record, record_bytes};
 
 /// What every kept write costs besides its key and value, in logical bytes (revisions, version,
 /// lease and index entries). A fixed figure, so that the quota counts the same on every member.
@@ -12,128 +12,205 @@ const WRITE_OVERHEAD_BYTES: u64 = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Revision {
     pub(crate) main: i64,
-    pub(crate) sub: i64,
+    pub(crate) sub: u32,
 }
 
-/// The state that one write left the key in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Written {
-    Put {
-        create_revision: i64,
-        version: i64,
-        value: Bytes,
-        lease: i64,
-    },
-    Tombstone,
+/// An open segment, by its place in [`crate::log::Log`]'s table. Never used twice in a life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Slot(pub(crate) NonZeroU32);
+
+/// Where a record lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Location {
+    pub(crate) slot: Slot,
+    /// In units of 8 bytes, so that segments up to 32 GiB can be addressed.
+    eighths: u32,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Write {
-    revision: Revision,
-    written: Written,
-}
+impl Location {
+    /// `offset`: in bytes, a multiple of 8.
+    pub(crate) fn new(slot: Slot, offset: u64) -> Self {
+        let eighths = u32::try_from(offset / 8).expect("segments end far below 32 GiB");
+        Self { slot, eighths }
+    }
 
-impl Write {
-    fn logical_bytes(&self, key: &Bytes) -> u64 {
-        let value_bytes = match &self.written {
-            Written::Put { value, .. } => value.len() as u64,
-            Written::Tombstone => 0,
-        };
-        key.len() as u64 + value_bytes + WRITE_OVERHEAD_BYTES
+    /// In bytes.
+    pub(crate) fn offset(&self) -> u64 {
+        u64::from(self.eighths) * 8
     }
 }
 
-/// Invariants:
-/// - revisions rise from one write to the next
-/// - the first write is not a tombstone older than the compaction revision
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct KeyHistory {
-    writes: Vec<Write>,
+/// A write that can still be read: all about it but the value. There may be millions: 48 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kept {
+    main: i64,
+    pub(crate) create_revision: i64,
+    /// 0: a tombstone.
+    pub(crate) version: i64,
+    pub(crate) lease: i64,
+    sub: u32,
+    pub(crate) value_bytes: u32,
+    pub(crate) location: Location,
 }
 
-impl KeyHistory {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.writes.is_empty()
-    }
-
-    /// The pair as a reader at `revision` sees it.
-    pub(crate) fn at(&self, key: &Bytes, revision: i64) -> Option<KeyValue> {
-        let seen = self
-            .writes
-            .partition_point(|write| write.revision.main <= revision);
-        let write = self.writes.get(seen.checked_sub(1)?)?;
-        match &write.written {
-            Written::Put {
-                create_revision,
-                version,
-                value,
-                lease,
-            } => Some(KeyValue {
-                key: key.clone(),
-                create_revision: *create_revision,
-                mod_revision: write.revision.main,
-                version: *version,
-                value: value.clone(),
-                lease: *lease,
-            }),
-            Written::Tombstone => None,
+impl Kept {
+    pub(crate) fn new(record: &Record<'_>, location: Location) -> Self {
+        let put = record.put.as_ref();
+        Self {
+            main: record.revision.main,
+            sub: record.revision.sub,
+            create_revision: put.map_or(0, |put| put.create_revision),
+            version: put.map_or(0, |put| put.version),
+            lease: put.map_or(0, |put| put.lease),
+            value_bytes: u32::try_from(put.map_or(0, |put| put.value.len()))
+                .expect("the gate bounds requests far below 4 GiB"),
+            location,
         }
     }
 
-    /// Whether a reader at `revision` sees the key.
-    pub(crate) fn is_live_at(&self, revision: i64) -> bool {
-        let seen = self
-            .writes
-            .partition_point(|write| write.revision.main <= revision);
-        seen.checked_sub(1)
-            .is_some_and(|at| self.writes[at].written != Written::Tombstone)
+    pub(crate) fn revision(&self) -> Revision {
+        Revision {
+            main: self.main,
+            sub: self.sub,
+        }
     }
 
-    /// Appends a write; returns its logical bytes.
-    pub(crate) fn push(&mut self, key: &Bytes, revision: Revision, written: Written) -> u64 {
-        let write = Write { revision, written };
-        let logical_bytes = write.logical_bytes(key);
-        self.writes.push(write);
-        logical_bytes
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.version == 0
     }
 
-    /// Takes the last write back; returns its logical bytes.
-    pub(crate) fn pop(&mut self, key: &Bytes) -> u64 {
-        self.writes
-            .pop()
-            .map_or(0, |write| write.logical_bytes(key))
+    pub(crate) fn logical_bytes(&self, key: &[u8]) -> u64 {
+        key.len() as u64 + u64::from(self.value_bytes) + WRITE_OVERHEAD_BYTES
     }
 
-    /// Drops what no read at `revision` or later sees; returns the logical bytes freed. A
-    /// tombstone written at `revision` itself stays until the next compaction, because who
-    /// watches from `revision` on must still learn of it.
-    pub(crate) fn compact(&mut self, key: &Bytes, revision: i64) -> u64 {
-        let seen = self
-            .writes
-            .partition_point(|write| write.revision.main <= revision);
+    /// Bytes of its record in the log.
+    pub(crate) fn record_bytes(&self, key: &[u8]) -> u64 {
+        record_bytes(key.len(), self.value_bytes as usize) as u64
+    }
+}
+
+/// Most keys have one kept write, which then needs no allocation of its own.
+///
+/// Invariants:
+/// - there is at least one write
+/// - revisions rise from one write to the next
+/// - the first write is not a tombstone older than the compaction revision
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeyHistory {
+    One(Kept),
+    Many(Vec<Kept>),
+}
+
+impl KeyHistory {
+    /// Every kept write, oldest first.
+    pub(crate) fn writes(&self) -> &[Kept] {
+        match self {
+            Self::One(write) => std::slice::from_ref(write),
+            Self::Many(writes) => writes,
+        }
+    }
+
+    /// The write that a reader at `revision` sees, unless the key is deleted there.
+    pub(crate) fn at(&self, revision: i64) -> Option<&Kept> {
+        let writes = self.writes();
+        let newest = writes.last().filter(|write| write.main <= revision);
+        let seen = newest.or_else(|| {
+            let seen = writes.partition_point(|write| write.main <= revision);
+            writes.get(seen.checked_sub(1)?)
+        });
+        seen.filter(|write| !write.is_tombstone())
+    }
+
+    /// The write at exactly this revision.
+    pub(crate) fn find(&self, revision: Revision) -> Option<&Kept> {
+        let writes = self.writes();
+        let found = writes
+            .binary_search_by_key(&revision, Kept::revision)
+            .ok()?;
+        Some(&writes[found])
+    }
+
+    /// As [`KeyHistory::find`], to change its location.
+    pub(crate) fn find_mut(&mut self, revision: Revision) -> Option<&mut Kept> {
+        let writes = match self {
+            Self::One(write) => std::slice::from_mut(write),
+            Self::Many(writes) => writes,
+        };
+        let found = writes
+            .binary_search_by_key(&revision, Kept::revision)
+            .ok()?;
+        Some(&mut writes[found])
+    }
+
+    /// Appends a write.
+    pub(crate) fn push(&mut self, write: Kept) {
+        match self {
+            Self::One(first) => *self = Self::Many(vec![*first, write]),
+            Self::Many(writes) => writes.push(write),
+        }
+    }
+
+    /// Takes the last write back unless it is the only one.
+    pub(crate) fn pop(&mut self) -> Option<Kept> {
+        match self {
+            Self::One(_) => None,
+            Self::Many(writes) => {
+                let popped = writes.pop();
+                self.shrink();
+                popped
+            }
+        }
+    }
+
+    /// How many writes, from the oldest on, no read at `revision` or later sees. A tombstone
+    /// written at `revision` itself stays until the next compaction, because who watches from
+    /// `revision` on must still learn of it.
+    pub(crate) fn unseen(&self, revision: i64) -> usize {
+        let writes = self.writes();
+        let seen = writes.partition_point(|write| write.main <= revision);
         let Some(newest) = seen.checked_sub(1) else {
             return 0;
         };
-        let write = &self.writes[newest];
-        let is_buried = write.written == Written::Tombstone && write.revision.main < revision;
-        let dropped = if is_buried { seen } else { newest };
-        self.writes
-            .drain(..dropped)
-            .map(|write| write.logical_bytes(key))
-            .sum()
+        let write = &writes[newest];
+        if write.is_tombstone() && write.main < revision {
+            seen
+        } else {
+            newest
+        }
     }
 
-    pub(crate) fn logical_bytes(&self, key: &Bytes) -> u64 {
-        self.writes
-            .iter()
-            .map(|write| write.logical_bytes(key))
-            .sum()
+    /// Drops the oldest `count` writes, but never all.
+    pub(crate) fn drop_oldest(&mut self, count: usize) {
+        if let Self::Many(writes) = self {
+            writes.drain(..count.min(writes.len() - 1));
+            self.shrink();
+        }
     }
 
-    /// Every kept write, oldest first.
-    pub(crate) fn writes(&self) -> impl Iterator<Item = (Revision, &Written)> {
-        self.writes
-            .iter()
-            .map(|write| (write.revision, &write.written))
+    fn shrink(&mut self) {
+        if let Self::Many(writes) = self {
+            match writes[..] {
+                [only] => *self = Self::One(only),
+                // A key that was hot once needn't keep its room.
+                _ if writes.capacity() > 4 * writes.len() => writes.shrink_to(2 * writes.len()),
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn logical_bytes(&self, key: &[u8]) -> u64 {
+        let writes = self.writes().iter();
+        writes.map(|write| write.logical_bytes(key)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_with_one_write_takes_48_bytes_in_the_index() {
+        assert_eq!(size_of::<Kept>(), 48);
+        assert_eq!(size_of::<KeyHistory>(), 48);
     }
 }

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use crate::testing::Tested;
 use crate::*;
 
 /// One write: at which revision, which key, and the pair unless it was deleted.
@@ -453,7 +454,7 @@ fn run(seed: u64, steps: u32, met: &mut Met) {
         random: fastrand::Rng::with_seed(seed),
         revision: 1,
     };
-    let (mut store, mut twin, mut model) = (Store::new(), Store::new(), Model::new());
+    let (mut store, mut twin, mut model) = (Tested::new(), Tested::new(), Model::new());
     for step in 0..steps {
         let op = draw.write_op();
         let (hash, revision) = (store.hash(), store.revision());

@@ -1,17 +1,28 @@
 //! Ranges: which pairs, in which order, cut where.
 
-use crate::error::StoreError;
+use std::cmp::Ordering;
+
+use bytes::Bytes;
+use raftery_fs::Fs;
+
+use crate::error::{ReadError, StoreError, StoreIoError};
+use crate::history::Kept;
+use crate::index::Key;
 use crate::op::{RangeOp, SortOrder, SortTarget};
 use crate::result::{KeyValue, RangeResult};
 use crate::store::Store;
 
-impl Store {
+/// A pair of which only what the index knows was looked at.
+type Found<'a> = (&'a Key, &'a Kept);
+
+impl<F: Fs> Store<F> {
     /// Reads a range at the revision asked for.
     ///
     /// # Errors
     /// [`StoreError::Compacted`] below the compact revision (which itself can be read),
-    /// [`StoreError::FutureRevision`] above the newest.
-    pub fn range(&self, op: &RangeOp) -> Result<RangeResult, StoreError> {
+    /// [`StoreError::FutureRevision`] above the newest; [`ReadError::Io`] when a value can't be
+    /// read.
+    pub fn range(&self, op: &RangeOp) -> Result<RangeResult, ReadError> {
         self.range_at(op, self.revision())
     }
 
@@ -21,40 +32,60 @@ impl Store {
         &self,
         op: &RangeOp,
         current_revision: i64,
-    ) -> Result<RangeResult, StoreError> {
+    ) -> Result<RangeResult, ReadError> {
         let revision = self.readable_revision(op, current_revision)?;
-        let live = |(_, history): &(_, &crate::history::KeyHistory)| history.is_live_at(revision);
-        let count = self.histories(&op.range).filter(live).count() as i64;
-        if op.count_only {
-            return Ok(RangeResult {
-                kvs: Vec::new(),
-                more: false,
-                count,
-                revision: current_revision,
-            });
-        }
-        let mut kvs: Vec<KeyValue> = self
-            .pairs(&op.range, revision)
-            .take(read_limit(op))
-            .filter(|kv| passes_filters(op, kv))
-            .collect();
-        sort(&mut kvs, op);
-        let limit = usize::try_from(op.limit).unwrap_or(0);
-        let more = limit > 0 && kvs.len() > limit;
-        if more {
-            kvs.truncate(limit);
-        }
-        if op.keys_only {
-            for kv in &mut kvs {
-                kv.value.clear();
-            }
-        }
-        Ok(RangeResult {
+        let count = self.index.pairs(&op.range, revision).count() as i64;
+        let answer = |kvs, more| RangeResult {
             kvs,
             more,
             count,
             revision: current_revision,
-        })
+        };
+        if op.count_only {
+            return Ok(answer(Vec::new(), false));
+        }
+        let mut found: Vec<Found<'_>> = self
+            .index
+            .pairs(&op.range, revision)
+            .take(read_limit(op))
+            .filter(|(_, write)| passes_filters(op, write))
+            .collect();
+        let limit = usize::try_from(op.limit).unwrap_or(0);
+        let more = limit > 0 && found.len() > limit;
+        let limit = if more { limit } else { found.len() };
+        // Values are read last and only of what is returned, unless they decide about that.
+        if op.sort_target == SortTarget::Value {
+            let mut kvs = self.key_values(&found, false)?;
+            kvs.sort_by(|a, b| in_order(op, a.value.cmp(&b.value)));
+            kvs.truncate(limit);
+            if op.keys_only {
+                for kv in &mut kvs {
+                    kv.value.clear();
+                }
+            }
+            return Ok(answer(kvs, more));
+        }
+        sort(&mut found, op);
+        found.truncate(limit);
+        Ok(answer(self.key_values(&found, op.keys_only)?, more))
+    }
+
+    fn key_values(
+        &self,
+        found: &[Found<'_>],
+        keys_only: bool,
+    ) -> Result<Vec<KeyValue>, StoreIoError> {
+        let read = |(key, write): &Found<'_>| match keys_only {
+            true => Ok(pair(Bytes::copy_from_slice(key), write, Bytes::new())),
+            false => self.key_value(key, write),
+        };
+        found.iter().map(read).collect()
+    }
+
+    /// Reads the value of a pair.
+    pub(crate) fn key_value(&self, key: &[u8], write: &Kept) -> Result<KeyValue, StoreIoError> {
+        let (key, value) = self.log.read(key, write)?;
+        Ok(pair(key, write, value))
     }
 
     fn readable_revision(&self, op: &RangeOp, current_revision: i64) -> Result<i64, StoreError> {
@@ -95,29 +126,52 @@ fn read_limit(op: &RangeOp) -> usize {
     }
 }
 
-fn passes_filters(op: &RangeOp, kv: &KeyValue) -> bool {
+fn passes_filters(op: &RangeOp, write: &Kept) -> bool {
     let within =
         |revision: i64, min: i64, max: i64| revision >= min && (max == 0 || revision <= max);
-    within(kv.mod_revision, op.min_mod_revision, op.max_mod_revision)
-        && within(
-            kv.create_revision,
-            op.min_create_revision,
-            op.max_create_revision,
-        )
+    within(
+        write.revision().main,
+        op.min_mod_revision,
+        op.max_mod_revision,
+    ) && within(
+        write.create_revision,
+        op.min_create_revision,
+        op.max_create_revision,
+    )
 }
 
-/// Sorts pairs that come in key order; equal ones stay in key order.
-fn sort(kvs: &mut [KeyValue], op: &RangeOp) {
-    let compare = |a: &KeyValue, b: &KeyValue| match op.sort_target {
-        SortTarget::Key => a.key.cmp(&b.key),
-        SortTarget::Version => a.version.cmp(&b.version),
-        SortTarget::CreateRevision => a.create_revision.cmp(&b.create_revision),
-        SortTarget::ModRevision => a.mod_revision.cmp(&b.mod_revision),
-        SortTarget::Value => a.value.cmp(&b.value),
-    };
+/// Sorts pairs that come in key order, by anything but the value; equal ones stay in key order.
+fn sort(found: &mut [Found<'_>], op: &RangeOp) {
+    let is_sorted = op.sort_target == SortTarget::Key && op.sort_order != SortOrder::Descend;
+    if is_sorted {
+        return;
+    }
+    found.sort_by(|(key_a, a), (key_b, b)| {
+        let ascending = match op.sort_target {
+            SortTarget::Key => key_a.cmp(key_b),
+            SortTarget::Version => a.version.cmp(&b.version),
+            SortTarget::CreateRevision => a.create_revision.cmp(&b.create_revision),
+            SortTarget::ModRevision => a.revision().main.cmp(&b.revision().main),
+            SortTarget::Value => Ordering::Equal,
+        };
+        in_order(op, ascending)
+    });
+}
+
+fn in_order(op: &RangeOp, ascending: Ordering) -> Ordering {
     match op.sort_order {
-        SortOrder::None | SortOrder::Ascend if op.sort_target == SortTarget::Key => {}
-        SortOrder::None | SortOrder::Ascend => kvs.sort_by(compare),
-        SortOrder::Descend => kvs.sort_by(|a, b| compare(b, a)),
+        SortOrder::None | SortOrder::Ascend => ascending,
+        SortOrder::Descend => ascending.reverse(),
+    }
+}
+
+pub(crate) fn pair(key: Bytes, write: &Kept, value: Bytes) -> KeyValue {
+    KeyValue {
+        key,
+        create_revision: write.create_revision,
+        mod_revision: write.revision().main,
+        version: write.version,
+        value,
+        lease: write.lease,
     }
 }

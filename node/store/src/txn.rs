@@ -6,22 +6,27 @@
 
 use std::cmp::Ordering;
 
-use crate::error::StoreError;
-use crate::op::{Compare, CompareResult, CompareTarget, RangeOp, TxnOp, TxnRequestOp};
-use crate::result::{KeyValue, TxnResponseOp, TxnResult};
-use crate::store::{Store, Write};
+use raftery_fs::Fs;
 
-impl Store {
+use crate::error::{ReadError, StoreError, StoreIoError};
+use crate::history::Kept;
+use crate::op::{Compare, CompareResult, CompareTarget, RangeOp, TxnOp, TxnRequestOp};
+use crate::result::{TxnResponseOp, TxnResult};
+use crate::store::Store;
+use crate::write::Write;
+
+impl<F: Fs> Store<F> {
     /// Runs a transaction that only reads.
     ///
     /// # Errors
     /// [`StoreError::Compacted`], [`StoreError::FutureRevision`], and
-    /// [`StoreError::WriteInReadTxn`] if it isn't [`TxnOp::is_read_only`].
-    pub fn read_txn(&self, op: &TxnOp) -> Result<TxnResult, StoreError> {
+    /// [`StoreError::WriteInReadTxn`] if it isn't [`TxnOp::is_read_only`]; [`ReadError::Io`]
+    /// when a value can't be read.
+    pub fn read_txn(&self, op: &TxnOp) -> Result<TxnResult, ReadError> {
         if !op.is_read_only() {
-            return Err(StoreError::WriteInReadTxn);
+            return Err(StoreError::WriteInReadTxn.into());
         }
-        let succeeded = self.compares_hold(&op.compare);
+        let succeeded = self.compares_hold(&op.compare)?;
         let mut responses = Vec::new();
         for op in branch(op, succeeded) {
             if let TxnRequestOp::Range(range) = op {
@@ -36,34 +41,43 @@ impl Store {
         })
     }
 
-    fn compares_hold(&self, compares: &[Compare]) -> bool {
-        compares.iter().all(|compare| self.compare_holds(compare))
+    fn compares_hold(&self, compares: &[Compare]) -> Result<bool, StoreIoError> {
+        for compare in compares {
+            if !self.compare_holds(compare)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
-    fn compare_holds(&self, compare: &Compare) -> bool {
-        let mut pairs = self.pairs(&compare.range, self.revision()).peekable();
+    fn compare_holds(&self, compare: &Compare) -> Result<bool, StoreIoError> {
+        let mut pairs = self.index.pairs(&compare.range, self.revision()).peekable();
         if pairs.peek().is_none() {
             // There is no way to say "missing" in a value, so no compare with one holds.
-            return match compare.target {
-                CompareTarget::Value(_) => false,
-                CompareTarget::Version(_)
-                | CompareTarget::CreateRevision(_)
-                | CompareTarget::ModRevision(_)
-                | CompareTarget::Lease(_) => holds_for(compare, &KeyValue::default()),
-            };
+            return Ok(number_compared(compare, None).is_some_and(|order| holds(compare, order)));
         }
-        pairs.all(|kv| holds_for(compare, &kv))
+        for (key, write) in pairs {
+            let order = match (number_compared(compare, Some(write)), &compare.target) {
+                (None, CompareTarget::Value(value)) => self.key_value(key, write)?.value.cmp(value),
+                (order, _) => order.expect("all targets but the value are numbers"),
+            };
+            if !holds(compare, order) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Chooses the branches, in preorder.
-    fn choose(&self, op: &TxnOp, choices: &mut Vec<bool>) {
-        let succeeded = self.compares_hold(&op.compare);
+    fn choose(&self, op: &TxnOp, choices: &mut Vec<bool>) -> Result<(), StoreIoError> {
+        let succeeded = self.compares_hold(&op.compare)?;
         choices.push(succeeded);
         for op in branch(op, succeeded) {
             if let TxnRequestOp::Txn(nested) = op {
-                self.choose(nested, choices);
+                self.choose(nested, choices)?;
             }
         }
+        Ok(())
     }
 
     /// Refuses what can't be done before anything is done, in the order of the operations.
@@ -102,10 +116,10 @@ impl Store {
     }
 }
 
-impl Write<'_> {
-    pub(crate) fn txn(&mut self, op: &TxnOp) -> Result<TxnResult, StoreError> {
+impl<F: Fs> Write<'_, F> {
+    pub(crate) fn txn(&mut self, op: &TxnOp) -> Result<TxnResult, ReadError> {
         let mut choices = Vec::new();
-        self.store.choose(op, &mut choices);
+        self.store.choose(op, &mut choices)?;
         self.store.check_txn(op, &mut choices.iter().copied())?;
         let mut result = self.execute(op, &mut choices.iter().copied())?;
         result.revision = self.revision();
@@ -116,7 +130,7 @@ impl Write<'_> {
         &mut self,
         op: &TxnOp,
         choices: &mut impl Iterator<Item = bool>,
-    ) -> Result<TxnResult, StoreError> {
+    ) -> Result<TxnResult, ReadError> {
         let succeeded = next(choices);
         let mut responses = Vec::new();
         for op in branch(op, succeeded) {
@@ -125,7 +139,7 @@ impl Write<'_> {
                     TxnResponseOp::Range(self.store.range_at(op, self.revision())?)
                 }
                 TxnRequestOp::Put(op) => TxnResponseOp::Put(self.put(op)?),
-                TxnRequestOp::DeleteRange(op) => TxnResponseOp::DeleteRange(self.delete_range(op)),
+                TxnRequestOp::DeleteRange(op) => TxnResponseOp::DeleteRange(self.delete_range(op)?),
                 TxnRequestOp::Txn(op) => TxnResponseOp::Txn(self.execute(op, choices)?),
             });
         }
@@ -147,14 +161,21 @@ fn next(choices: &mut impl Iterator<Item = bool>) -> bool {
         .expect("there is one choice for each transaction on the way")
 }
 
-fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
-    let ordering = match &compare.target {
-        CompareTarget::Version(version) => kv.version.cmp(version),
-        CompareTarget::CreateRevision(revision) => kv.create_revision.cmp(revision),
-        CompareTarget::ModRevision(revision) => kv.mod_revision.cmp(revision),
-        CompareTarget::Value(value) => kv.value.cmp(value),
-        CompareTarget::Lease(lease) => kv.lease.cmp(lease),
-    };
+/// How what is compared stands to what was given, where that is a number; 0 for a missing key.
+fn number_compared(compare: &Compare, write: Option<&Kept>) -> Option<Ordering> {
+    let number = |of: fn(&Kept) -> i64| write.map_or(0, of);
+    Some(match &compare.target {
+        CompareTarget::Version(version) => number(|write| write.version).cmp(version),
+        CompareTarget::CreateRevision(revision) => {
+            number(|write| write.create_revision).cmp(revision)
+        }
+        CompareTarget::ModRevision(revision) => number(|write| write.revision().main).cmp(revision),
+        CompareTarget::Value(_) => return None,
+        CompareTarget::Lease(lease) => number(|write| write.lease).cmp(lease),
+    })
+}
+
+fn holds(compare: &Compare, ordering: Ordering) -> bool {
     match compare.result {
         CompareResult::Equal => ordering == Ordering::Equal,
         CompareResult::NotEqual => ordering != Ordering::Equal,

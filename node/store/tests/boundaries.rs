@@ -1,0 +1,291 @@
+//! Every write, sync and rename, and every way in which the disk may keep what was not synced.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod common;
+
+use common::{Draw, Entry, Node, PATTERNS, State, at, create, delete, open, put, reopen, unsynced};
+use raftery_fs::{Fate, MemFs};
+use raftery_store::{SnapshotError, StoreIoError, WriteOp};
+
+/// One step of a story.
+#[derive(Clone, Debug)]
+enum Step {
+    Apply(Entry),
+    Flush,
+    Sync,
+    Checkpoint,
+    /// If one is worth it.
+    Rewrite,
+    /// The store takes a snapshot of itself over.
+    Install,
+}
+
+/// Entries of every kind, several to a flush and to a sync, over several segments, checkpoints
+/// where the store wants them and where it doesn't, rewrites, and a snapshot.
+fn story() -> Vec<Step> {
+    let fs = MemFs::new(1);
+    let mut node = create(&fs).unwrap();
+    let mut draw = Draw::new(7);
+    let mut steps = Vec::new();
+    let mut rewrites = 0;
+    for step in 1..=260_u32 {
+        let entry = draw.entry(node.store.revision());
+        node.apply(&entry).unwrap();
+        steps.push(Step::Apply(entry));
+        if step % 3 == 0 {
+            steps.push(Step::Flush);
+        }
+        if step % 7 == 0 {
+            steps.push(Step::Sync);
+        }
+        if node.store.wants_checkpoint() || step % 50 == 0 {
+            node.checkpoint().unwrap();
+            steps.push(Step::Checkpoint);
+        }
+        if step % 9 == 0 && node.rewrite().unwrap() {
+            rewrites += 1;
+            steps.push(Step::Rewrite);
+        }
+        if step == 140 {
+            let snapshot = node.snapshot().unwrap();
+            node.install(&snapshot).unwrap();
+            steps.push(Step::Install);
+        }
+    }
+    assert!(rewrites > 3, "only {rewrites} rewrites");
+    steps
+}
+
+/// What a run of the story has promised and written.
+#[derive(Default)]
+struct Run {
+    is_created: bool,
+    durable: u64,
+}
+
+/// Lets the story happen until it ends or the disk does.
+fn run(fs: &MemFs, steps: &[Step], mut states: Option<&mut Vec<State>>) -> Run {
+    let mut run = Run::default();
+    let Ok(mut node) = create(fs) else { return run };
+    run.is_created = true;
+    if let Some(states) = states.as_mut() {
+        states.push(node.state());
+    }
+    for step in steps {
+        let done = match step {
+            Step::Apply(entry) => node.apply(entry),
+            Step::Flush => node.store.flush(),
+            Step::Sync => node.sync(),
+            Step::Checkpoint => node.checkpoint(),
+            Step::Rewrite => node.rewrite().map(|_| ()),
+            Step::Install => install(&mut node),
+        };
+        if done.is_err() {
+            return run;
+        }
+        run.durable = node.store.durable().index;
+        if let (Step::Apply(_), Some(states)) = (step, states.as_mut()) {
+            states.push(node.state());
+        }
+    }
+    run
+}
+
+fn install(node: &mut Node) -> Result<(), StoreIoError> {
+    let snapshot = node.snapshot()?;
+    node.install(&snapshot).map_err(|error| match error {
+        SnapshotError::Io(error) => error,
+        other => panic!("{other}"),
+    })
+}
+
+/// Opens after a crash. The state must be one that was, and not miss a promise.
+fn check_recovered(fs: &MemFs, run: &Run, states: &[State], what: &str) -> Option<State> {
+    let opened = open(fs).unwrap_or_else(|error| panic!("{what}: refused: {error}"));
+    let Some(node) = opened else {
+        assert!(!run.is_created, "{what}: the store is gone");
+        return None;
+    };
+    node.store.check_invariants();
+    let state = node.state();
+    let index = state.applied.index;
+    assert!(index >= run.durable, "{what}: {index} of {}", run.durable);
+    assert_eq!(
+        state,
+        states[usize::try_from(index).unwrap()],
+        "{what}: a state that never was"
+    );
+    Some(state)
+}
+
+/// What recovery returned is a promise: it must be there after the next crash, and nothing
+/// older may come back to life behind what is written next.
+fn check_life_after(fs: &MemFs, state: &State, what: &str) {
+    fs.crash_losing_all();
+    let mut node = reopen(fs);
+    assert_eq!(node.state(), *state, "{what}: recovery promised more");
+    node.apply(&Entry::Write(put("after", "1"))).unwrap();
+    node.sync().unwrap();
+    let state = node.state();
+    fs.crash_losing_all();
+    assert_eq!(reopen(fs).state(), state, "{what}: the next entry");
+}
+
+#[test]
+fn no_crash_loses_a_promise_or_leaves_half_an_entry() {
+    let steps = story();
+    let whole = MemFs::new(1);
+    let mut states = Vec::new();
+    run(&whole, &steps, Some(&mut states));
+    let mut crashes = 0;
+    for stop in 0..=whole.operations() {
+        let fs = MemFs::new(1);
+        fs.stop_at(Some(stop));
+        let run = run(&fs, &steps, None);
+        let pieces = unsynced(&fs);
+        for (name, pattern) in PATTERNS {
+            for chosen in (0..pieces.max(1)).step_by(1 + pieces / 12) {
+                let what = format!("{name}: stop {stop}, piece {chosen} of {pieces}");
+                let fs = fs.fork();
+                let mut at = 0;
+                fs.crash(|piece| {
+                    at += 1;
+                    pattern(at - 1, chosen, &piece)
+                });
+                if let Some(state) = check_recovered(&fs, &run, &states, &what) {
+                    check_life_after(&fs, &state, &what);
+                }
+                crashes += 1;
+            }
+        }
+    }
+    assert!(crashes > 2_000, "only {crashes} crashes were tried");
+}
+
+#[test]
+fn a_crash_in_the_middle_of_recovery_changes_nothing_about_that() {
+    let steps = story();
+    let whole = MemFs::new(2);
+    let mut states = Vec::new();
+    run(&whole, &steps, Some(&mut states));
+    let mut rng = fastrand::Rng::with_seed(2);
+    let mut interrupted = 0;
+    for stop in 0..=whole.operations() {
+        let fs = MemFs::new(2);
+        fs.stop_at(Some(stop));
+        let run = run(&fs, &steps, None);
+        for _ in 0..4 {
+            let fs = fs.fork();
+            fs.crash_at_random(&mut rng);
+            let begun = fs.operations();
+            let recovery = fs.fork();
+            drop(open(&recovery));
+            for stop in begun..recovery.operations() {
+                let what = format!("recovery stopped at {stop}");
+                let fs = fs.fork();
+                fs.stop_at(Some(stop));
+                assert!(open(&fs).is_err(), "{what}: it went on without a disk");
+                fs.crash_at_random(&mut rng);
+                if let Some(state) = check_recovered(&fs, &run, &states, &what) {
+                    check_life_after(&fs, &state, &what);
+                }
+                interrupted += 1;
+            }
+        }
+    }
+    assert!(
+        interrupted > 1_000,
+        "only {interrupted} recoveries were interrupted"
+    );
+}
+
+#[test]
+fn a_process_that_is_killed_loses_nothing_that_it_flushed() {
+    let fs = MemFs::new(3);
+    let mut node = create(&fs).unwrap();
+    let mut draw = Draw::new(3);
+    for _ in 0..200 {
+        let entry = draw.entry(node.store.revision());
+        node.apply(&entry).unwrap();
+    }
+    node.store.flush().unwrap();
+    let state = node.state();
+    drop(node);
+    assert_eq!(reopen(&fs).state(), state);
+}
+
+#[test]
+fn a_refused_operation_is_applied_without_effect() {
+    let fs = MemFs::new(4);
+    let mut node = create(&fs).unwrap();
+    let refused = node
+        .store
+        .apply(at(5), &WriteOp::Compact { revision: 9 })
+        .unwrap();
+    assert!(refused.is_err());
+    node.sync().unwrap();
+    fs.crash_losing_all();
+    let node = reopen(&fs);
+    assert_eq!((node.store.applied(), node.store.revision()), (at(5), 1));
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_flush_may_be_repeated() {
+    let fs = MemFs::new(5);
+    let mut node = create(&fs).unwrap();
+    node.apply(&Entry::Write(put("a", "1"))).unwrap();
+    fs.stop_at(Some(fs.operations()));
+    let error = node.store.flush().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StoreIoError::Io {
+                action: "write",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    // What isn't flushed is served, and written once there is space.
+    let state = node.state();
+    fs.stop_at(None);
+    node.sync().unwrap();
+    fs.crash_losing_all();
+    assert_eq!(reopen(&fs).state(), state);
+}
+
+#[test]
+fn a_failed_sync_promises_nothing() {
+    let fs = MemFs::new(6);
+    let mut node = create(&fs).unwrap();
+    node.apply(&Entry::Write(put("a", "1"))).unwrap();
+    node.store.flush().unwrap();
+    fs.fail_next_sync();
+    let error = node.store.sync_point().run().unwrap_err();
+    assert!(matches!(error, StoreIoError::Sync { .. }), "{error}");
+    assert_eq!(node.store.durable().index, 0);
+}
+
+#[test]
+fn a_disk_that_lies_about_syncs_is_noticed_by_these_checks() {
+    let fs = MemFs::new(7);
+    let mut node = create(&fs).unwrap();
+    fs.lie_about_syncs(true);
+    node.apply(&Entry::Write(put("a", "1"))).unwrap();
+    node.apply(&Entry::Write(delete("a"))).unwrap();
+    node.sync().unwrap();
+    fs.crash_losing_all();
+    fs.lie_about_syncs(false);
+    let node: Node = reopen(&fs);
+    assert_eq!(node.store.applied().index, 0);
+}
+
+#[test]
+fn a_creation_that_was_interrupted_is_begun_anew() {
+    let fs = MemFs::new(8);
+    fs.stop_at(Some(3));
+    drop(create(&fs));
+    fs.crash(|_| Fate::Kept);
+    assert!(open(&fs).unwrap().is_none(), "no manifest, no store");
+    create(&fs).unwrap();
+}

@@ -1,0 +1,318 @@
+//! A story of known states on a disk in memory.
+#![allow(dead_code, reason = "each test uses its part")]
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::path::Path;
+
+use bytes::Bytes;
+use raftery_fs::{Fate, MemFs, Piece};
+use raftery_store::{
+    AppliedId, DeleteRangeOp, KeyRange, Opened, PutOp, Rewrite, RewriteNeeds, Snapshot,
+    SnapshotError, SnapshotReceiver, Store, StoreIoError, StoreOptions, TxnOp, TxnRequestOp,
+    WriteOp,
+};
+
+pub(crate) type MemStore = Store<MemFs>;
+
+/// Small, so that a few entries fill a segment.
+pub(crate) const OPTIONS: StoreOptions = StoreOptions {
+    segment_bytes: 10 << 10,
+    live_percent_min: 50,
+};
+
+pub(crate) fn dir() -> &'static Path {
+    Path::new("/data/store")
+}
+
+pub(crate) fn at(index: u64) -> AppliedId {
+    AppliedId {
+        term: 1 + index / 50,
+        index,
+    }
+}
+
+/// One entry of the log.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    Write(WriteOp),
+    /// Something that isn't the store's, with what it changed there.
+    Note(Option<Bytes>),
+}
+
+/// The state besides the keys: all notes so far, each ended by a newline.
+pub(crate) type Notes = Vec<u8>;
+
+/// What can be told apart from outside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct State {
+    pub(crate) applied: AppliedId,
+    pub(crate) hash: u64,
+    pub(crate) logical_bytes: u64,
+    pub(crate) revision: i64,
+    pub(crate) compact_revision: i64,
+    pub(crate) notes: Notes,
+}
+
+/// A store with the rest of the state beside it.
+pub(crate) struct Node {
+    pub(crate) store: MemStore,
+    pub(crate) notes: Notes,
+}
+
+pub(crate) fn create(fs: &MemFs) -> Result<Node, StoreIoError> {
+    Ok(Node {
+        store: Store::create(fs.clone(), dir(), OPTIONS, Bytes::new())?,
+        notes: Notes::new(),
+    })
+}
+
+pub(crate) fn open(fs: &MemFs) -> Result<Option<Node>, StoreIoError> {
+    let opened = Store::open(fs.clone(), dir(), OPTIONS)?;
+    Ok(opened.map(|(store, opened)| Node::new(store, opened)))
+}
+
+/// Opens a store that must be there and sound.
+pub(crate) fn reopen(fs: &MemFs) -> Node {
+    open(fs)
+        .expect("the store is sound")
+        .expect("the store is there")
+}
+
+impl Node {
+    pub(crate) fn new(store: MemStore, opened: Opened) -> Self {
+        assert_eq!(store.applied(), opened.applied);
+        let mut notes = opened.checkpoint.to_vec();
+        for (_, note) in &opened.later {
+            notes.extend_from_slice(note);
+        }
+        Self { store, notes }
+    }
+
+    pub(crate) fn next(&self) -> AppliedId {
+        at(self.store.applied().index + 1)
+    }
+
+    pub(crate) fn apply(&mut self, entry: &Entry) -> Result<(), StoreIoError> {
+        let next = self.next();
+        match entry {
+            Entry::Write(op) => drop(self.store.apply(next, op)?),
+            Entry::Note(note) => {
+                self.store.note(next, note.as_deref())?;
+                self.notes
+                    .extend_from_slice(note.as_deref().unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn state(&self) -> State {
+        State {
+            applied: self.store.applied(),
+            hash: self.store.hash().unwrap(),
+            logical_bytes: self.store.logical_bytes(),
+            revision: self.store.revision(),
+            compact_revision: self.store.compact_revision(),
+            notes: self.notes.clone(),
+        }
+    }
+
+    /// Makes all that was applied durable.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreIoError> {
+        self.store.flush()?;
+        let synced = self.store.sync_point().run()?;
+        self.store.on_synced(synced);
+        Ok(())
+    }
+
+    /// Does the next rewrite, if one is worth it.
+    pub(crate) fn rewrite(&mut self) -> Result<bool, StoreIoError> {
+        let Some(mut rewrite) = self.store.next_rewrite() else {
+            return Ok(false);
+        };
+        while let Some(needs) = rewrite.step()? {
+            self.serve(&mut rewrite, needs)?;
+        }
+        Ok(true)
+    }
+
+    pub(crate) fn serve(
+        &mut self,
+        rewrite: &mut Rewrite<MemFs>,
+        needs: RewriteNeeds,
+    ) -> Result<(), StoreIoError> {
+        match needs {
+            RewriteNeeds::Judge => self.store.judge(rewrite),
+            RewriteNeeds::Switch => self.store.switch(rewrite)?,
+        }
+        Ok(())
+    }
+
+    /// Takes the state of `snapshot` over.
+    pub(crate) fn install(&mut self, snapshot: &Snapshot<MemFs>) -> Result<(), SnapshotError> {
+        let mut receiver = self.store.receive_snapshot()?;
+        send(snapshot, &mut receiver)?;
+        let received = receiver.finish()?;
+        let (opened, retired) = self.store.install(received)?;
+        assert_eq!(opened.later, []);
+        self.notes = opened.checkpoint.to_vec();
+        retired.remove()?;
+        Ok(())
+    }
+
+    pub(crate) fn snapshot(&mut self) -> Result<Snapshot<MemFs>, StoreIoError> {
+        let notes = Bytes::from(self.notes.clone());
+        self.store.snapshot(notes)
+    }
+
+    pub(crate) fn checkpoint(&mut self) -> Result<(), StoreIoError> {
+        let notes = Bytes::from(self.notes.clone());
+        let done = self.store.checkpoint(notes)?.run()?;
+        self.store.on_checkpointed(done);
+        Ok(())
+    }
+}
+
+/// Sends what the receiver hasn't got.
+pub(crate) fn send(
+    snapshot: &Snapshot<MemFs>,
+    receiver: &mut SnapshotReceiver<MemFs>,
+) -> Result<(), SnapshotError> {
+    loop {
+        let chunk = snapshot.read_chunk(receiver.received(), 3_000)?;
+        if chunk.bytes.is_empty() {
+            return Ok(());
+        }
+        receiver.write(&chunk)?;
+    }
+}
+
+pub(crate) fn put(key: &str, value: impl Into<Bytes>) -> WriteOp {
+    WriteOp::Put(put_op(key, value))
+}
+
+pub(crate) fn put_op(key: &str, value: impl Into<Bytes>) -> PutOp {
+    PutOp {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        value: value.into(),
+        ..PutOp::default()
+    }
+}
+
+pub(crate) fn delete(key: &str) -> WriteOp {
+    WriteOp::DeleteRange(delete_op(key))
+}
+
+pub(crate) fn delete_op(key: &str) -> DeleteRangeOp {
+    DeleteRangeOp {
+        range: KeyRange::Key(Bytes::copy_from_slice(key.as_bytes())),
+        prev_kv: false,
+    }
+}
+
+/// Draws entries over few keys, so that they meet, with values that tell them apart.
+pub(crate) struct Draw {
+    pub(crate) rng: fastrand::Rng,
+    count: u64,
+}
+
+impl Draw {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            rng: fastrand::Rng::with_seed(seed),
+            count: 0,
+        }
+    }
+
+    fn key(&mut self) -> String {
+        format!("key{}", self.rng.u8(..14))
+    }
+
+    fn value(&mut self) -> Bytes {
+        let bytes = match self.rng.u8(..10) {
+            0 => 2_000,
+            1..4 => 500,
+            _ => 40,
+        };
+        let mut value = self.count.to_le_bytes().to_vec();
+        value.resize(self.rng.usize(8..bytes), b'v');
+        Bytes::from(value)
+    }
+
+    /// `revision`: the newest one.
+    pub(crate) fn entry(&mut self, revision: i64) -> Entry {
+        self.count += 1;
+        match self.rng.u8(..20) {
+            0..11 => {
+                let key = self.key();
+                Entry::Write(put(&key, self.value()))
+            }
+            11..14 => Entry::Write(delete(&self.key())),
+            14..17 => {
+                let (first, second) = (self.key(), self.key());
+                let success = vec![
+                    TxnRequestOp::DeleteRange(delete_op(&first)),
+                    TxnRequestOp::Put(put_op(&second, self.value())),
+                    TxnRequestOp::Put(put_op("txn", self.value())),
+                ];
+                Entry::Write(WriteOp::Txn(TxnOp {
+                    success,
+                    ..TxnOp::default()
+                }))
+            }
+            17 => Entry::Write(WriteOp::Compact {
+                revision: (revision - self.rng.i64(-1..8)).max(0),
+            }),
+            18 => Entry::Note(None),
+            _ => Entry::Note(Some(Bytes::from(format!("note {}\n", self.count)))),
+        }
+    }
+}
+
+/// Pieces that a crash now would decide about.
+pub(crate) fn unsynced(fs: &MemFs) -> usize {
+    let mut pieces = 0;
+    fs.fork().crash(|_| {
+        pieces += 1;
+        Fate::Lost
+    });
+    pieces
+}
+
+type Pattern = (&'static str, fn(usize, usize, &Piece) -> Fate);
+
+/// Fates by number of the piece, a chosen piece, and the piece.
+pub(crate) const PATTERNS: [Pattern; 7] = [
+    ("only this is lost", |at, chosen, _| {
+        if at == chosen { Fate::Lost } else { Fate::Kept }
+    }),
+    ("only this is kept", |at, chosen, _| {
+        if at == chosen { Fate::Kept } else { Fate::Lost }
+    }),
+    ("lost from here on", |at, chosen, _| {
+        if at >= chosen { Fate::Lost } else { Fate::Kept }
+    }),
+    ("kept from here on", |at, chosen, _| {
+        if at >= chosen { Fate::Kept } else { Fate::Lost }
+    }),
+    ("first bit flipped", |at, chosen, _| {
+        if at == chosen {
+            Fate::Flipped(0)
+        } else {
+            Fate::Kept
+        }
+    }),
+    ("last bit flipped", |at, chosen, piece| {
+        if at == chosen {
+            Fate::Flipped(piece.len * 8 - 1)
+        } else {
+            Fate::Kept
+        }
+    }),
+    ("a bit flipped in the middle", |at, chosen, piece| {
+        if at == chosen {
+            Fate::Flipped(piece.len * 4 + 3)
+        } else {
+            Fate::Kept
+        }
+    }),
+];
