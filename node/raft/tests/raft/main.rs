@@ -5,6 +5,7 @@ mod cluster;
 mod guard;
 mod member;
 mod network;
+mod random;
 mod ready_follower;
 mod ready_leader;
 mod ready_snapshot;
