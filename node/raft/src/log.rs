@@ -5,6 +5,9 @@ use std::collections::vec_deque::Iter;
 
 use crate::{ConfChange, Entry, LogId, LogIndex, Payload, PersistSeq, Term};
 
+/// Entries for which there is always room.
+const ROOM_MIN: usize = 1024;
+
 /// The log of one member, behind `base`.
 ///
 /// ```text
@@ -229,6 +232,11 @@ impl Log {
         let count = self.position(up_to);
         self.base = self.entries[count - 1].id;
         self.entries.drain(..count);
+        // Room for the longest log ever is not kept for ever.
+        let room = 4 * self.entries.len().max(ROOM_MIN);
+        if self.entries.capacity() > room {
+            self.entries.shrink_to(room / 2);
+        }
     }
 
     /// A snapshot at `base` takes the place of all that the log held.

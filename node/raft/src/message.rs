@@ -90,7 +90,8 @@ pub enum MessageBody {
     TimeoutNow,
     /// A whole snapshot of the leader's state machine has arrived and is verified and durable
     /// beside the live one (§5.1). It came over a stream of its own; the receiver's host makes
-    /// this message, in the name and term of the leader that sent it.
+    /// this message, in the name and term of the leader that sent it; it never travels. The next
+    /// [`crate::Ready`] names the snapshot in `install`, or it is of no use.
     InstallSnapshot {
         /// What the snapshot holds.
         meta: SnapshotMeta,

@@ -30,7 +30,7 @@ pub struct Ready {
     pub persist: Option<PersistBatch>,
     /// Committed entries to apply, once each, in order.
     pub committed: Vec<Entry>,
-    /// A snapshot to put in the live state machine's place. Answer with [`Raft::on_installed`];
+    /// The snapshot that [`Raft::step`] was told of last, to put in the live state machine's place. Answer with [`Raft::on_installed`];
     /// until then nothing is handed out to be applied.
     pub install: Option<SnapshotMeta>,
     /// Members that need entries which the log holds no more. Answer each with

@@ -7,6 +7,8 @@
 //! - A vote is answered, a candidate's own vote counted and its requests sent once term and vote
 //!   are durable.
 //! - An append is accepted as far as the follower's entries are durable, in a durable term.
+//! - What a snapshot holds is accepted once the batch that says so is: it is numbered and
+//!   acknowledged like an entry.
 //! - A leader's own match index is what is durable; its appends leave at once (§10.2.1).
 //!
 //! **The commit index is persisted lazily**: it rides on batches that entries, term or vote make.
@@ -15,8 +17,9 @@
 //! whose disk is wiped by now (of two members, after the removal of one, for ever). That is
 //! for liveness; safety needs less, namely this:
 //!
-//! The commit index says which configuration is active. A configuration must never be skipped: two configurations that are
-//! one change apart have overlapping majorities, two that are two changes apart need not.
+//! The commit index says which configuration is active, on top of the state machine's, which is
+//! durable on its own. A configuration must never be skipped: two configurations that are one
+//! change apart have overlapping majorities, two that are two changes apart need not.
 //! That a member whose log contains the change C2 has recovered at least the change before it,
 //! C1, as active follows like this. C2 is proposed only when C1 is committed; so its leader's
 //! batch with C2 carries a commit index of at least C1, and so does every append with C2 (of this

@@ -44,8 +44,9 @@ impl Installing {
 }
 
 impl Raft {
-    /// Drops entries up to `up_to` from memory, where they are durable here, too. Gives what the
-    /// log begins behind now: the log on disk may be cut up to there.
+    /// Drops entries up to `up_to`, which the state machine has durable, from memory; those that
+    /// aren't durable in the log yet stay. Gives what the log begins behind now: on disk it may be
+    /// cut up to there.
     ///
     /// # Panics
     /// When `up_to` isn't applied.
@@ -91,7 +92,8 @@ impl Raft {
         }
     }
 
-    /// A snapshot lies ready. If the log is ahead of it, the leader learns so; if the log just
+    /// A snapshot lies ready; it is taken if [`crate::Ready::install`] says so in what follows, and
+    /// of no use otherwise: one is being installed already, or the log has as much. If the log is ahead of it, the leader learns so; if the log just
     /// doesn't know yet that this much is committed, it does now.
     pub(super) fn on_install_snapshot(&mut self, from: MemberId, meta: SnapshotMeta) {
         self.hear_leader(from);

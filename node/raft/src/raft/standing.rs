@@ -23,7 +23,7 @@ use crate::{Instant, LogId, LogIndex, Rollback, Term};
 
 impl Raft {
     /// Campaigns at once, without asking first whether the election could be won; nothing for a
-    /// leader and for those who must not campaign. For tests that compare implementations: the
+    /// leader and for those who must not campaign. For tests that compare implementations; the
     /// product's elections begin with timers and transfers.
     pub fn campaign(&mut self, now: Instant) {
         self.advance(now);
@@ -35,8 +35,9 @@ impl Raft {
     /// A peer showed that this member's disk went back to an earlier state: from now on it
     /// neither votes nor campaigns nor leads. The first evidence stays.
     ///
-    /// A log that ends early because its middle was lost, which is known and being repaired, is
-    /// no evidence.
+    /// The caller compares with the log as it was when the peer was greeted: by now the leader may
+    /// have brought back what was forgotten, but not what was voted. A log that ends early because
+    /// its middle was lost, which is known and being repaired, is no evidence.
     pub fn on_rolled_back(&mut self, now: Instant, evidence: Rollback) {
         self.advance(now);
         match evidence {

@@ -14,7 +14,7 @@ use raftery_raft::{
 
 use crate::cluster::{A, B, C, config, founded};
 
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 100;
 const STEPS: usize = 4_000;
 const MEMBERS: [MemberId; 3] = [A, B, C];
 

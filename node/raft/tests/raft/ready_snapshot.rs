@@ -1,8 +1,8 @@
 //! One member and snapshots: inputs in, the whole `Ready` compared.
 
 use raftery_raft::{
-    HardState, LogIndex, Membership, MessageBody, PeerState, Raft, Ready, Recovered, RoleKind,
-    SnapshotMeta, Term,
+    APPLY_BYTES_IN_FLIGHT_MAX, Entry, HardState, LogIndex, Membership, MessageBody, Payload,
+    PeerState, Raft, Ready, Recovered, RoleKind, SnapshotMeta, Term,
 };
 
 use crate::cluster::{A, B, C, HEARTBEAT, config};
@@ -131,18 +131,26 @@ fn an_old_applied_index_from_before_the_snapshot_means_nothing() {
 #[test]
 fn nothing_is_handed_out_to_be_applied_while_a_snapshot_is_installed() {
     let mut raft = member(B);
-    let body = append(log_id(1, 1), vec![data(2, 2)], 1);
-    step(&mut raft, message(A, B, 2, body));
-    persisted(&mut raft, 1);
+    let large = Payload::Data(vec![0; APPLY_BYTES_IN_FLIGHT_MAX].into());
+    let entries = [2, 3].map(|index| Entry {
+        id: log_id(index, 2),
+        payload: large.clone(),
+    });
+    let body = append(log_id(1, 1), entries.to_vec(), 3);
+    assert_eq!(step(&mut raft, message(A, B, 2, body)).committed.len(), 1);
     step(&mut raft, message(A, B, 2, install(5, 2)));
+    raft.on_applied(at(20), LogIndex(2));
     let beat = MessageBody::Heartbeat {
         number: 1,
-        commit: LogIndex(2),
+        commit: LogIndex(3),
     };
     let ready = step(&mut raft, message(A, B, 2, beat));
     let heard = MessageBody::HeartbeatResponse { number: 1 };
-    assert_eq!(ready.committed, []);
+    assert_eq!(ready.committed, [], "there would be room for entry 3");
     assert_eq!(ready.messages, [message(B, A, 2, heard)], "it lives");
+    raft.on_installed(at(20), log_id(5, 2));
+    raft.check_invariants();
+    assert_eq!(raft.take_ready().expect("a batch").committed, []);
 }
 
 #[test]
