@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use raftery_fs::Fs;
@@ -103,6 +104,9 @@ pub(crate) struct Log<F: Fs> {
     /// Where the segments are.
     pub(crate) dir: PathBuf,
     pub(crate) life: u64,
+    /// Set when another state is installed in place of this one: what goes on beside the work
+    /// then finds its files gone, and that is no failure.
+    pub(crate) is_over: Arc<AtomicBool>,
     pub(crate) segment_bytes: u64,
     pub(crate) table: Table<F>,
     /// The segments that are the log, oldest first.

@@ -2,6 +2,7 @@
 //! front for each question. Fixed seeds, so that a failure repeats; it prints seed and step.
 
 use bytes::Bytes;
+use raftery_fs::MemFs;
 
 use crate::testing::Tested;
 use crate::*;
@@ -447,6 +448,50 @@ struct Met {
     refused: u32,
     unchanged: u32,
     compacted: u32,
+    crashed: u32,
+    lost: u32,
+    rewritten: u32,
+    installed: u32,
+}
+
+/// What a disk goes through besides entries.
+fn disturb(
+    store: &mut Tested,
+    rewrite: &mut Option<Rewrite<MemFs>>,
+    random: &mut fastrand::Rng,
+    met: &mut Met,
+) {
+    match random.u32(0..40) {
+        0..4 => store.store.flush().unwrap(),
+        4..6 => store.sync(),
+        6 => store.checkpoint(),
+        7 if random.bool() => {
+            let before = store.applied();
+            let durable = store.durable();
+            store.crash(random);
+            *rewrite = None;
+            assert!(durable <= store.applied() && store.applied() <= before);
+            met.crashed += 1;
+            met.lost += u32::from(store.applied() < before);
+        }
+        8 if random.u32(0..3) == 0 => {
+            // A rewrite that is under way finds out that its life is over.
+            store.reinstall();
+            met.installed += 1;
+        }
+        _ => {}
+    }
+    if store.wants_checkpoint() && random.bool() {
+        store.checkpoint();
+    }
+    *rewrite = rewrite.take().or_else(|| store.store.next_rewrite());
+    for _ in 0..random.u32(0..4) {
+        let Some(running) = rewrite else { break };
+        if !store.step(running) {
+            *rewrite = None;
+            met.rewritten += 1;
+        }
+    }
 }
 
 fn run(seed: u64, steps: u32, met: &mut Met) {
@@ -454,9 +499,32 @@ fn run(seed: u64, steps: u32, met: &mut Met) {
         random: fastrand::Rng::with_seed(seed),
         revision: 1,
     };
+    let mut random = fastrand::Rng::with_seed(seed);
     let (mut store, mut twin, mut model) = (Tested::new(), Tested::new(), Model::new());
+    // The model and the twin's answers after each entry.
+    let mut past = vec![(model.clone(), twin.hash(), twin.logical_bytes())];
+    let mut ops = Vec::new();
+    let mut rewrite = None;
     for step in 0..steps {
+        disturb(&mut store, &mut rewrite, &mut random, met);
+        let applied = store.applied().index as usize;
+        if applied < ops.len() {
+            past.truncate(applied + 1);
+            ops.truncate(applied);
+            model = past[applied].0.clone();
+            twin = Tested::new();
+            for op in &ops {
+                let _ = twin.apply(op);
+            }
+        }
+        assert_eq!(
+            (store.hash(), store.logical_bytes()),
+            (past[applied].1, past[applied].2),
+            "seed {seed}, step {step}"
+        );
+        draw.revision = store.revision();
         let op = draw.write_op();
+        ops.push(op.clone());
         let (hash, revision) = (store.hash(), store.revision());
         let result = store.apply(&op);
         assert_eq!(result, model.apply(&op), "seed {seed}, step {step}: {op:?}");
@@ -481,6 +549,7 @@ fn run(seed: u64, steps: u32, met: &mut Met) {
                 *counter += 1;
             }
         }
+        past.push((model.clone(), twin.hash(), twin.logical_bytes()));
         draw.revision = store.revision();
         for _ in 0..3 {
             let op = draw.range_op();
@@ -515,6 +584,10 @@ fn the_store_answers_like_the_naive_model() {
         ("refused", met.refused),
         ("unchanged", met.unchanged),
         ("compacted", met.compacted),
+        ("crashes", met.crashed),
+        ("lost", met.lost),
+        ("rewritten", met.rewritten),
+        ("installed", met.installed),
     ] {
         assert!(count > 50, "only {count} operations were {what}");
     }

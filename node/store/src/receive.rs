@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use crc32c::crc32c;
@@ -103,6 +104,7 @@ impl<F: Fs> Store<F> {
             *current = manifest;
             true
         })?;
+        self.log.is_over.store(true, Ordering::Release);
         let retired = Retired {
             fs: Arc::clone(&log.fs),
             dir: std::mem::replace(&mut self.log, log).dir,

@@ -100,6 +100,7 @@ pub(crate) fn load<F: Fs>(
         fs: Arc::clone(fs),
         dir,
         life: manifest.life,
+        is_over: Arc::default(),
         segment_bytes,
         table,
         order,

@@ -21,6 +21,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use raftery_fs::Fs;
 
@@ -61,6 +62,7 @@ pub struct Rewrite<F: Fs> {
     fs: Arc<F>,
     dir: PathBuf,
     life: u64,
+    is_over: Arc<AtomicBool>,
     manifest: Arc<ManifestFile<F>>,
     _only_one: Arc<()>,
     inputs: Vec<Input<F>>,
@@ -155,6 +157,14 @@ impl<F: Fs> Rewrite<F> {
     /// [`StoreIoError::Damaged`] when an old segment can't be read; failed writes, and failed
     /// syncs, after which the process must end.
     pub fn step(&mut self) -> Result<Option<RewriteNeeds>, StoreIoError> {
+        match self.advance() {
+            // A snapshot was installed meanwhile: all this is of a life that is over.
+            Err(_) if self.is_over.load(Ordering::Acquire) => Ok(None),
+            needs => needs,
+        }
+    }
+
+    fn advance(&mut self) -> Result<Option<RewriteNeeds>, StoreIoError> {
         loop {
             self.stage = match std::mem::replace(&mut self.stage, Stage::Done) {
                 Stage::Read(place) => self.read(place)?,
@@ -319,7 +329,6 @@ impl<F: Fs> Rewrite<F> {
             manifest.reaches = manifest.reaches.max(synced.sequence);
             true
         })?;
-        // Otherwise a snapshot was installed meanwhile: all this is of a life that is over.
         Ok(if is_swapped {
             Stage::Move(synced, 0)
         } else {

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use raftery_fs::Fs;
@@ -22,6 +23,7 @@ pub struct SyncPoint<F: Fs> {
     files: Vec<Arc<Segment<F>>>,
     /// Whether a file is new in the directory.
     has_new_name: bool,
+    is_over: Arc<AtomicBool>,
     synced: Synced,
 }
 
@@ -49,6 +51,7 @@ impl<F: Fs> SyncPoint<F> {
             dir: log.dir.clone(),
             files: unsynced.cloned().collect(),
             has_new_name: newest_number > log.named_up_to,
+            is_over: Arc::clone(&log.is_over),
             synced: Synced {
                 life: log.life,
                 at: log.flushed_applied,
@@ -64,11 +67,18 @@ impl<F: Fs> SyncPoint<F> {
         self.synced.at
     }
 
-    /// Syncs.
+    /// Syncs. If a snapshot was installed meanwhile, then that is durable, and newer.
     ///
     /// # Errors
     /// [`StoreIoError::Sync`]. Never retried: the process must end.
     pub fn run(self) -> Result<Synced, StoreIoError> {
+        match self.sync() {
+            Err(_) if self.is_over.load(Ordering::Acquire) => Ok(self.synced),
+            done => done.map(|()| self.synced),
+        }
+    }
+
+    fn sync(&self) -> Result<(), StoreIoError> {
         // Oldest first, so that what a crash leaves in between is a prefix, too.
         for segment in self.files.iter().rev() {
             segment.sync()?;
@@ -78,7 +88,7 @@ impl<F: Fs> SyncPoint<F> {
                 .sync_dir(&self.dir)
                 .map_err(StoreIoError::sync(&self.dir))?;
         }
-        Ok(self.synced)
+        Ok(())
     }
 }
 

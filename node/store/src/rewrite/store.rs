@@ -44,6 +44,7 @@ impl<F: Fs> Store<F> {
             fs: Arc::clone(&log.fs),
             dir: log.dir.clone(),
             life: log.life,
+            is_over: Arc::clone(&log.is_over),
             manifest: Arc::clone(&self.manifest),
             _only_one: Arc::clone(&log.rewriting),
             inputs,
