@@ -190,7 +190,9 @@ mod tests {
     #[test]
     fn the_page_wants_whole_runs() {
         let parse = |more: &[&str]| {
-            Cli::try_parse_from([&["raftery-bench", "compare", "--write-docs", "docs"], more].concat())
+            Cli::try_parse_from(
+                [&["raftery-bench", "compare", "--write-docs", "docs"], more].concat(),
+            )
         };
         assert!(parse(&["--growth"]).is_ok());
         assert!(parse(&[]).is_err());

@@ -35,6 +35,14 @@ pub enum System {
     Etcd,
 }
 
+impl System {
+    /// Whether it is Raftery.
+    #[must_use]
+    pub fn is_ours(self) -> bool {
+        self == Self::Raftery
+    }
+}
+
 impl fmt::Display for System {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.pad(match self {
@@ -62,12 +70,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts `size` members with empty directories below `parent` and waits until each serves.
-    pub async fn start(
-        system: System,
-        program: &Path,
-        size: usize,
-        parent: &Path,
-    ) -> Result<Self> {
+    pub async fn start(system: System, program: &Path, size: usize, parent: &Path) -> Result<Self> {
         let mut attempt = 1;
         loop {
             let mut cluster = Self::prepare(system, program, size, parent)?;
@@ -200,7 +203,10 @@ impl Member {
             let process = self.process.as_mut().context("it was started")?;
             if let Some(status) = process.exit_status()? {
                 let words = process.last_words();
-                bail!("{} ended with {status}; its last words:\n{words}", self.name);
+                bail!(
+                    "{} ended with {status}; its last words:\n{words}",
+                    self.name
+                );
             }
             let answer = tokio::time::timeout(ANSWER_LIMIT, read_one(&self.client_url)).await;
             match answer {

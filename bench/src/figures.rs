@@ -173,7 +173,11 @@ impl Table {
             place
         });
         let row = &mut self.rows[place];
-        let values = if is_ours { &mut row.raftery } else { &mut row.etcd };
+        let values = if is_ours {
+            &mut row.raftery
+        } else {
+            &mut row.etcd
+        };
         values.push(value);
     }
 }
@@ -187,7 +191,9 @@ fn three_digits(value: f64) -> String {
     }
 }
 
-fn with_thousands(value: u64) -> String {
+/// Digits in groups of three.
+#[must_use]
+pub fn with_thousands(value: u64) -> String {
     let digits = value.to_string();
     let mut shown = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -244,7 +250,10 @@ mod tests {
     fn a_row_shows_medians_with_their_spread() {
         let cells = row(Figure::PerSecond, &[3000.0, 2000.0, 2500.0], &[1000.0]).cells();
         assert_eq!(cells, ["2,500 (2,000–3,000)", "1,000", "3.00x"]);
-        assert_eq!(row(Figure::P50, &[900.0], &[]).cells(), ["900 µs", "–", "–"]);
+        assert_eq!(
+            row(Figure::P50, &[900.0], &[]).cells(),
+            ["900 µs", "–", "–"]
+        );
     }
 
     #[test]
@@ -254,10 +263,18 @@ mod tests {
         table.add("b", Figure::PerSecond, true, 2.0);
         table.add("a", Figure::P50, true, 3.0);
         table.add("a", Figure::PerSecond, false, 4.0);
-        let order: Vec<_> = table.rows.iter().map(|r| (&r.subject[..], r.figure)).collect();
+        let order: Vec<_> = table
+            .rows
+            .iter()
+            .map(|r| (&r.subject[..], r.figure))
+            .collect();
         assert_eq!(
             order,
-            [("a", Figure::PerSecond), ("a", Figure::P50), ("b", Figure::PerSecond)]
+            [
+                ("a", Figure::PerSecond),
+                ("a", Figure::P50),
+                ("b", Figure::PerSecond)
+            ]
         );
         assert_eq!(table.rows[0].etcd, [4.0]);
     }

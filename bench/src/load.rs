@@ -82,6 +82,27 @@ impl Outcome {
         self.latency.value_at_quantile(share) as f64
     }
 
+    /// Elections while it ran, as far as answers told: each raises the term.
+    #[must_use]
+    pub fn elections(&self) -> u64 {
+        let (lowest, highest) = self.terms;
+        highest.saturating_sub(lowest)
+    }
+
+    /// What makes its figures doubtful.
+    #[must_use]
+    pub fn spoilt_by(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.errors > 0 {
+            let first = self.first_error.as_deref().unwrap_or_default();
+            found.push(format!("{} errors, the first: {first}", self.errors));
+        }
+        if self.elections() > 0 {
+            found.push(format!("{} elections", self.elections()));
+        }
+        found
+    }
+
     /// CPU time of the servers for one operation, in microseconds.
     #[must_use]
     pub fn server_micros(&self) -> f64 {
@@ -171,7 +192,10 @@ impl Load {
         let (server_after, load_after) = (procfs::cpu_time(servers)?, procfs::cpu_time(&own)?);
 
         let all_answered = async { while callers.join_next().await.is_some() {} };
-        if tokio::time::timeout(ANSWER_LIMIT, all_answered).await.is_err() {
+        if tokio::time::timeout(ANSWER_LIMIT, all_answered)
+            .await
+            .is_err()
+        {
             tally.count_unanswered(callers.len());
         }
         callers.shutdown().await;
@@ -229,7 +253,9 @@ impl Load {
             known.len(),
             self.keys.count()
         );
-        Ok((0..self.keys.count()).map(|number| known[&number]).collect())
+        Ok((0..self.keys.count())
+            .map(|number| known[&number])
+            .collect())
     }
 }
 

@@ -65,7 +65,10 @@ impl Cores {
 /// Name of the processor and number of cores.
 pub fn processor() -> Result<(String, usize)> {
     let text = read("/proc/cpuinfo")?;
-    let cores = text.lines().filter(|line| line.starts_with("processor")).count();
+    let cores = text
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count();
     let name = text
         .lines()
         .find(|line| line.starts_with("model name"))

@@ -98,8 +98,7 @@ pub async fn operate(
         Workload::Txn => {
             // Not across the await: another caller may be at the same key.
             let seen = revisions.borrow()[number];
-            let (answer, now) =
-                compare_and_put(connection, key, keys.value(random), seen).await?;
+            let (answer, now) = compare_and_put(connection, key, keys.value(random), seen).await?;
             revisions.borrow_mut()[number] = now;
             Ok(answer)
         }
