@@ -235,7 +235,7 @@ async fn read_one(url: &str) -> Result<()> {
         key: "serves?".into(),
         ..Default::default()
     };
-    connection.range(request).await?;
+    connection.range(&request).await?;
     Ok(())
 }
 

@@ -10,11 +10,10 @@ use fastrand::Rng;
 use hdrhistogram::Histogram;
 use raftery_proto::etcdserverpb::{PutRequest, RangeRequest};
 use tokio::task::JoinSet;
-use tonic::Status;
 
 use crate::keys::{BEHIND, Keys, PREFIX};
 use crate::procfs;
-use crate::wire::Connection;
+use crate::wire::{CallError, Connection};
 use crate::workload::{Answer, Workload, operate};
 
 /// A caller that got an error waits so long: a member that is gone must not be a busy loop.
@@ -228,7 +227,7 @@ impl Load {
         let mut from = PREFIX.to_vec();
         loop {
             let page = connection
-                .range(RangeRequest {
+                .range(&RangeRequest {
                     key: from.into(),
                     range_end: BEHIND.into(),
                     limit: PAGE_KEYS,
@@ -272,10 +271,10 @@ async fn fill_one(
             value: keys.value(random),
             ..Default::default()
         };
-        match connection.put(request).await {
+        match connection.put(&request).await {
             Ok(_) => return Ok(()),
-            Err(status) if attempts == LOAD_ATTEMPTS => {
-                bail!("key {number} can't be written: {}", shown(&status));
+            Err(error) if attempts == LOAD_ATTEMPTS => {
+                bail!("key {number} can't be written: {error}");
             }
             Err(_) => {
                 attempts += 1;
@@ -330,11 +329,11 @@ impl Tally {
         }
     }
 
-    fn count_error(&self, status: &Status) {
+    fn count_error(&self, error: &CallError) {
         self.errors.set(self.errors.get() + 1);
         self.first_error
             .borrow_mut()
-            .get_or_insert_with(|| shown(status));
+            .get_or_insert_with(|| error.to_string());
     }
 
     fn count_unanswered(&self, calls: usize) {
@@ -343,10 +342,6 @@ impl Tally {
             .borrow_mut()
             .get_or_insert_with(|| format!("no answer {} s after the end", ANSWER_LIMIT.as_secs()));
     }
-}
-
-fn shown(status: &Status) -> String {
-    format!("{:?}: {}", status.code(), status.message())
 }
 
 struct Caller {
@@ -374,8 +369,8 @@ impl Caller {
             .await;
             match answer {
                 Ok(answer) => self.tally.count(began.elapsed(), &answer),
-                Err(status) => {
-                    self.tally.count_error(&status);
+                Err(error) => {
+                    self.tally.count_error(&error);
                     tokio::time::sleep(PAUSE_AFTER_ERROR).await;
                 }
             }

@@ -10,10 +10,9 @@ use raftery_proto::etcdserverpb::{
     Compare, PutRequest, RangeRequest, RequestOp, TxnRequest, request_op, response_op,
 };
 use serde::Serialize;
-use tonic::Status;
 
 use crate::keys::Keys;
-use crate::wire::Connection;
+use crate::wire::{CallError, Connection};
 
 /// Of a hundred operations of the mix, so many are reads.
 const MIX_READS: u8 = 80;
@@ -86,7 +85,7 @@ pub async fn operate(
     keys: &Keys,
     revisions: &std::cell::RefCell<Vec<i64>>,
     random: &mut Rng,
-) -> Result<Answer, Status> {
+) -> Result<Answer, CallError> {
     let number = random.usize(0..keys.count());
     let key = keys.key(number);
     match workload {
@@ -105,8 +104,8 @@ pub async fn operate(
     }
 }
 
-async fn put(connection: &mut Connection, key: Bytes, value: Bytes) -> Result<Answer, Status> {
-    let answer = connection.put(put_request(key, value)).await?;
+async fn put(connection: &mut Connection, key: Bytes, value: Bytes) -> Result<Answer, CallError> {
+    let answer = connection.put(&put_request(key, value)).await?;
     Ok(Answer {
         term: answer.header.map_or(0, |header| header.raft_term),
         is_conflict: false,
@@ -117,16 +116,16 @@ async fn get(
     connection: &mut Connection,
     key: Bytes,
     serializable: bool,
-) -> Result<Answer, Status> {
+) -> Result<Answer, CallError> {
     let answer = connection
-        .range(RangeRequest {
+        .range(&RangeRequest {
             key,
             serializable,
             ..Default::default()
         })
         .await?;
     if answer.kvs.len() != 1 {
-        return Err(Status::not_found("the key to read isn't there"));
+        return Err(CallError::new("the key to read isn't there"));
     }
     Ok(Answer {
         term: answer.header.map_or(0, |header| header.raft_term),
@@ -141,7 +140,7 @@ async fn compare_and_put(
     key: Bytes,
     value: Bytes,
     seen: i64,
-) -> Result<(Answer, i64), Status> {
+) -> Result<(Answer, i64), CallError> {
     let read = RangeRequest {
         key: key.clone(),
         ..Default::default()
@@ -159,7 +158,7 @@ async fn compare_and_put(
         )))],
         failure: vec![operation(request_op::Request::RequestRange(read))],
     };
-    let answer = connection.txn(request).await?;
+    let answer = connection.txn(&request).await?;
     let header = answer.header.unwrap_or_default();
     let now = if answer.succeeded {
         header.revision
@@ -169,7 +168,7 @@ async fn compare_and_put(
             Some(response_op::Response::ResponseRange(range)) => {
                 range.kvs.first().map_or(0, |pair| pair.mod_revision)
             }
-            _ => return Err(Status::internal("a failed compare without its read")),
+            _ => return Err(CallError::new("a failed compare without its read")),
         }
     };
     let told = Answer {
