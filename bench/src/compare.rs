@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli::{Compare, Size};
 use crate::cluster::{Cluster, System};
-use crate::figures::{Figure, Table};
+use crate::figures::{Figure, Table, with_thousands};
 use crate::growth;
 use crate::keys::Keys;
 use crate::load::{Load, Plan};
@@ -81,7 +81,7 @@ pub async fn compare(mut args: Compare) -> Result<ExitCode> {
     };
     let bench = Bench {
         programs,
-        progress: Progress::new(),
+        progress: Progress::start(),
         size: args.size,
         measured: args.seconds,
         rounds: args.rounds,
@@ -190,6 +190,10 @@ impl Bench {
         keys: Keys,
     ) -> Result<(Cluster, Load, f64)> {
         let cluster = self.programs.start(system, members).await?;
+        let count = with_thousands(keys.count() as u64);
+        self.progress.say(&format!(
+            "{members} members of {system} serve; writing {count} keys"
+        ));
         let connections = self.size.connections as usize;
         let load = Load::connect(&cluster.endpoints(), connections, Rc::new(keys)).await?;
         let per_second = load

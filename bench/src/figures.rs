@@ -48,7 +48,10 @@ impl Figure {
             Self::P50 | Self::P99 | Self::ServerCpu => {
                 format!("{} ms", three_digits(value / 1000.0))
             }
-            Self::Memory => format!("{} MiB", three_digits(value / 1024.0 / 1024.0)),
+            Self::Memory => format!(
+                "{} MiB",
+                with_thousands((value / 1024.0 / 1024.0).round() as u64)
+            ),
             Self::Restart => format!("{} s", three_digits(value)),
         }
     }
@@ -197,7 +200,7 @@ pub fn with_thousands(value: u64) -> String {
     let digits = value.to_string();
     let mut shown = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             shown.push(',');
         }
         shown.push(digit);
@@ -242,7 +245,7 @@ mod tests {
         assert_eq!(Figure::P50.show(812.0), "812 µs");
         assert_eq!(Figure::P99.show(50_100.0), "50.1 ms");
         assert_eq!(Figure::ServerCpu.show(26.45), "26.4 µs");
-        assert_eq!(Figure::Memory.show(300.0 * 1024.0 * 1024.0), "300 MiB");
+        assert_eq!(Figure::Memory.show(1300.0 * 1024.0 * 1024.0), "1,300 MiB");
         assert_eq!(Figure::Restart.show(1.234), "1.23 s");
     }
 

@@ -9,7 +9,7 @@ use tokio::task::LocalSet;
 
 use raftery_bench::cli::Cli;
 
-/// As shells have it for a program that SIGINT ended.
+/// As shells have it for a program that SIGINT ended; the other signals' too, nobody tells them apart.
 const EXIT_INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
@@ -32,10 +32,12 @@ fn start(cli: Cli) -> Result<ExitCode> {
     LocalSet::new().block_on(&runtime, async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         tokio::select! {
             code = raftery_bench::run(cli) => code,
             _ = interrupt.recv() => Ok(ExitCode::from(EXIT_INTERRUPTED)),
             _ = terminate.recv() => Ok(ExitCode::from(EXIT_INTERRUPTED)),
+            _ = hangup.recv() => Ok(ExitCode::from(EXIT_INTERRUPTED)),
         }
     })
 }

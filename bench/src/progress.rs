@@ -10,7 +10,7 @@ pub struct Progress {
 impl Progress {
     /// Time counts from now on.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn start() -> Self {
         Self {
             began: Instant::now(),
         }

@@ -19,7 +19,7 @@ const REPORT: Duration = Duration::from_secs(30);
 
 /// Runs it. Fails if there was an election, or an error.
 pub async fn steady(args: Steady) -> Result<ExitCode> {
-    let progress = Progress::new();
+    let progress = Progress::start();
     let programs = Programs::new(args.place)?;
     let size = args.size;
     progress.say(&format!(
