@@ -46,7 +46,8 @@ pub struct Place {
     /// The node [default: $RAFTERY_BIN_DIR/raftery-node]
     #[arg(long, value_name = "PATH")]
     pub raftery_node: Option<PathBuf>,
-    /// The etcd [default: $RAFTERY_TOOLS/etcd]
+    /// The etcd, not as part of a larger program, which would need more memory [default:
+    /// $RAFTERY_TOOLS/etcd-alone, which hack/bench.sh builds]
     #[arg(long, value_name = "PATH")]
     pub etcd: Option<PathBuf>,
     /// Where the members' data directories are made; must be on a disk, not in memory [default:

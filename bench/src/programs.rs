@@ -39,22 +39,21 @@ impl Programs {
 
     /// A system's program.
     pub fn of(&self, system: System) -> Result<PathBuf> {
-        let (said, variable, name, option) = match system {
+        let (said, variable, file, option) = match system {
             System::Raftery => (
                 &self.place.raftery_node,
                 "RAFTERY_BIN_DIR",
                 "raftery-node",
                 "--raftery-node",
             ),
-            System::Etcd => (&self.place.etcd, "RAFTERY_TOOLS", "etcd", "--etcd"),
+            System::Etcd => (&self.place.etcd, "RAFTERY_TOOLS", "etcd-alone", "--etcd"),
         };
         let program = match (said, std::env::var_os(variable)) {
             (Some(path), _) => path.clone(),
-            (None, Some(directory)) => Path::new(&directory).join(name),
-            (None, None) => anyhow::bail!("where is {name}? Say it with {option} or ${variable}"),
+            (None, Some(directory)) => Path::new(&directory).join(file),
+            (None, None) => anyhow::bail!("where is {file}? Say it with {option} or ${variable}"),
         };
         ensure!(program.is_file(), "{} isn't there", program.display());
-        // Its argv[0] stays what it is called here: etcd's program does several things by name.
         std::path::absolute(&program).context("the current directory is gone")
     }
 
