@@ -1,7 +1,7 @@
 //! The machine that was measured on.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,8 @@ pub struct Machine {
     pub kernel: String,
     /// Type of the file system that holds the data.
     pub file_system: String,
-    /// Median time of appending 4 KiB and `fdatasync` there, in microseconds.
+    /// Median time of writing 4 KiB into a file's existing bytes and `fdatasync` there, in
+    /// microseconds: what a log of preallocated files needs.
     pub sync_micros: f64,
 }
 
@@ -71,6 +72,9 @@ impl Machine {
 fn sync_time(directory: &Path) -> Result<Duration> {
     let mut file: File = tempfile::tempfile_in(directory)
         .with_context(|| format!("making a file in {}", directory.display()))?;
+    file.write_all(&vec![0; SYNCS * SYNC_BYTES])?;
+    file.sync_all()?;
+    file.rewind()?;
     let mut took = Vec::with_capacity(SYNCS);
     for _ in 0..SYNCS {
         let began = Instant::now();

@@ -42,15 +42,14 @@ fn write_page(results: &Results, pictures: &[Drawn], to: &mut String) -> std::fm
     writeln!(to, "| Machine | {} |", machine.describe())?;
     writeln!(
         to,
-        "\nServers and load share that one machine: {members} processes of one system and the load \
-         generator at a\ntime, the systems in turns, each time new ones on empty directories, \
-         {rounds} rounds. Both run with their\ndefault settings (heartbeat 100 ms, election \
-         timeout 1 s). The load is the same code for both: callers in\na closed loop, one request \
-         at a time each, on {connections} connections spread over all members;\n{value_bytes}-byte \
-         values, {keys} keys written before, drawn evenly; {seconds} s measured after a warm-up. A \
-         single\ncaller goes round the connections. Server CPU is user and system time of all \
-         servers divided by the\noperations. Figures are medians (lowest–highest of the rounds); the \
-         ratio is taken within each round."
+        "\nServers and load share that one machine: {members} processes of one system and the load at \
+         a time, the\nsystems in turns, each time on empty directories. Rounds: {rounds}. Both run \
+         with their default settings\n(heartbeat 100 ms, election timeout 1 s). The load is the same \
+         code for both: callers in a closed loop, one\nrequest at a time each, on {connections} \
+         connections spread over all members; {value_bytes}-byte values; {keys} keys\nwritten before, \
+         drawn evenly; {seconds} s measured after a warm-up. A single caller goes round the\n\
+         connections. Server CPU is user and system time of all servers divided by the operations. \
+         Figures are\nmedians (lowest–highest of the rounds); the ratio is taken within each round."
     )?;
     write_table(&results.workloads, to)?;
     for table in results.growth.iter().flat_map(|growth| growth.all()) {

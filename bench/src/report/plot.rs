@@ -14,6 +14,8 @@ const SIZE: (u32, u32) = (760, 380);
 const RAFTERY: RGBColor = RGBColor(0xc2, 0x4d, 0x1f);
 const ETCD: RGBColor = RGBColor(0x2f, 0x6f, 0xa8);
 const SYSTEMS: [(&str, RGBColor); 2] = [("raftery", RAFTERY), ("etcd", ETCD)];
+/// The axis goes so far beyond the highest value: the key stands there.
+const HEADROOM: f64 = 1.25;
 /// Half of a bar's width; subjects are 1 apart.
 const HALF_BAR: f64 = 0.18;
 
@@ -128,7 +130,7 @@ fn draw(
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(84)
-        .build_cartesian_2d(-0.5..rows.len() as f64 - 0.5, 0.0..highest * 1.1)?;
+        .build_cartesian_2d(-0.5..rows.len() as f64 - 0.5, 0.0..highest * HEADROOM)?;
     let subject = |place: &f64| {
         let is_whole = (place - place.round()).abs() < 1e-6;
         let row = is_whole.then(|| rows.get(place.round() as usize)).flatten();
