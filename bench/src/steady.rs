@@ -1,0 +1,79 @@
+//! `steady`: full load for a long time, without an election.
+
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cli::Steady;
+use crate::cluster::System;
+use crate::keys::Keys;
+use crate::load::{Load, Plan};
+use crate::procfs::Cores;
+use crate::programs::Programs;
+use crate::progress::Progress;
+
+/// Between two lines of progress.
+const REPORT: Duration = Duration::from_secs(30);
+
+/// Runs it. Fails if there was an election, or an error.
+pub async fn steady(args: Steady) -> Result<ExitCode> {
+    let progress = Progress::start();
+    let programs = Programs::new(args.place)?;
+    let size = args.size;
+    progress.say(&format!(
+        "three members of {}, default settings",
+        programs.version(System::Raftery)?
+    ));
+    let cluster = programs.start(System::Raftery, 3).await?;
+    let keys = Keys::new(size.keys as usize, size.value_bytes as usize);
+    let connections = size.connections as usize;
+    let load = Load::connect(&cluster.endpoints(), connections, Rc::new(keys)).await?;
+    load.fill().await?;
+    progress.say(&format!(
+        "{} min of {} with {} callers begin",
+        args.minutes, args.workload, args.callers
+    ));
+    let plan = Plan {
+        workload: args.workload,
+        callers: args.callers as usize,
+        warm_up: size.warm_up,
+        measured: Duration::from_secs(u64::from(args.minutes) * 60),
+    };
+    let servers = cluster.processes();
+    let before = Cores::now()?;
+    let run = load.run(plan, &servers);
+    tokio::pin!(run);
+    let outcome = loop {
+        let then = Cores::now()?;
+        tokio::select! {
+            outcome = &mut run => break outcome?,
+            () = tokio::time::sleep(REPORT) => {
+                let used = Cores::now()?.used_since(then) * 100.0;
+                let mib = cluster.resident_bytes()? >> 20;
+                progress.say(&format!("cores {used:.0} % used, servers' memory {mib} MiB"));
+            }
+        }
+    };
+    let used = Cores::now()?.used_since(before);
+    let elections = outcome.elections();
+    println!(
+        "{elections} elections, {} errors in {:.0} s; {:.0} operations/s, p50 {:.1} ms, p99 {:.1} ms, \
+         longest {:.1} ms; cores {:.0} % used",
+        outcome.errors,
+        outcome.elapsed.as_secs_f64(),
+        outcome.per_second(),
+        outcome.quantile_micros(0.5) / 1000.0,
+        outcome.quantile_micros(0.99) / 1000.0,
+        outcome.latency.max() as f64 / 1000.0,
+        used * 100.0
+    );
+    if let Some(error) = &outcome.first_error {
+        println!("first error: {error}");
+    }
+    Ok(match (elections, outcome.errors) {
+        (0, 0) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
