@@ -1,6 +1,6 @@
 //! What Raft wants done, and the loop that does it.
 
-use crate::{Entry, HardState, LogIndex, PeerMessage, PersistSeq, Raft, ReadId, Status};
+use crate::{Entry, HardState, LogId, LogIndex, PeerMessage, PersistSeq, Raft, ReadId, Status};
 
 /// Written in `seq` order as one checksummed unit: recovery sees all of it or none.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -9,6 +9,8 @@ pub struct PersistBatch {
     pub seq: PersistSeq,
     /// Term, vote and commit as of this batch.
     pub hard_state: HardState,
+    /// A snapshot was installed: everything the log held is dropped, it is empty behind this.
+    pub base: Option<LogId>,
     /// Entries, contiguous. The first may overwrite what an earlier batch wrote at its index
     /// and after: everything from there on is replaced.
     pub entries: Vec<Entry>,

@@ -130,6 +130,7 @@ impl Raft {
         Some(PersistBatch {
             seq,
             hard_state,
+            base: None,
             entries,
         })
     }

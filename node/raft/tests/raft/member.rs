@@ -73,6 +73,7 @@ pub(crate) fn batch(
     PersistBatch {
         seq: PersistSeq(seq),
         hard_state,
+        base: None,
         entries,
     }
 }
