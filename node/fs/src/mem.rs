@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod disk;
+mod faults;
 mod files;
 
 use disk::Disk;
@@ -87,51 +88,6 @@ impl MemFs {
     #[must_use]
     pub fn syncs(&self) -> u64 {
         self.disk().syncs
-    }
-
-    /// Operation number `at` (counted from 0) and all after it fail, as if the process had
-    /// died there. `None`: never.
-    pub fn stop_at(&self, at: Option<u64>) {
-        self.disk().stop_at = at;
-    }
-
-    /// The next sync of a file fails. As on Linux, what was unsynced is then believed clean: it
-    /// is read as if it were there, and no further sync writes it.
-    pub fn fail_next_sync(&self) {
-        self.disk().fails_next_sync = true;
-    }
-
-    /// Syncs of files claim success and do nothing. To show that a test would notice.
-    pub fn lie_about_syncs(&self, lies: bool) {
-        self.disk().lies = lies;
-    }
-
-    /// Flips a bit (0–7) of a byte, durably: rot.
-    ///
-    /// # Panics
-    /// If there is no such byte.
-    pub fn flip_bit(&self, path: &Path, offset: u64, bit: u8) {
-        let mut disk = self.disk();
-        let node = disk.find(path).expect("the file to damage exists");
-        let data = disk.data(node);
-        let at = usize::try_from(offset).expect("fits memory");
-        data.live[at] ^= 1 << bit;
-        if let Some(byte) = data.durable.get_mut(at) {
-            *byte ^= 1 << bit;
-        }
-    }
-
-    /// Overwrites bytes, durably: what a broken sector leaves.
-    ///
-    /// # Panics
-    /// If the file doesn't exist or ends before.
-    pub fn overwrite(&self, path: &Path, offset: u64, bytes: &[u8]) {
-        let mut disk = self.disk();
-        let node = disk.find(path).expect("the file to damage exists");
-        let data = disk.data(node);
-        let at = usize::try_from(offset).expect("fits memory");
-        data.live[at..at + bytes.len()].copy_from_slice(bytes);
-        data.durable[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
     /// A copy that shares nothing with this one; open files stay with this one.

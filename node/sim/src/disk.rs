@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fastrand::Rng;
 use raftery_fs::MemFs;
-use raftery_raft::{Entry, HardState, MemberId, PersistBatch, PersistSeq, Recovered};
+use raftery_raft::{Entry, HardState, LogId, MemberId, PersistBatch, PersistSeq, Recovered};
 use raftery_wal::{Wal, WalError, WalIdentity, WalOptions};
 
 use crate::Syncs;
@@ -62,6 +62,7 @@ impl Disk {
             path,
             identity,
             OPTIONS,
+            LogId::default(),
             entries,
             *hard_state,
         )?);

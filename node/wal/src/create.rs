@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use raftery_fs::Fs;
 
 use crate::WalError;
-use crate::recover::{parent, segment_numbers};
+use crate::recover::parent;
+
+/// Ending of the name of a log that is being founded.
+pub(crate) const FOUNDING: &str = ".tmp";
 
 /// A log that has no name yet.
 pub(crate) struct Making {
@@ -17,16 +20,9 @@ pub(crate) struct Making {
     unsynced: Vec<PathBuf>,
 }
 
-/// Makes an empty temporary directory beside `dir`.
-pub(crate) fn begin<F: Fs>(fs: &F, dir: &Path) -> Result<Making, WalError> {
-    if !segment_numbers(fs, dir)?.is_empty() {
-        return Err(WalError::Exists {
-            dir: dir.to_path_buf(),
-        });
-    }
-    let mut name = dir.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let temporary = dir.with_file_name(name);
+/// Makes an empty temporary directory beside `dir`, with this ending to its name.
+pub(crate) fn begin<F: Fs>(fs: &F, dir: &Path, ending: &str) -> Result<Making, WalError> {
+    let temporary = beside(dir, ending);
     remove(fs, &temporary)?;
     let mut unsynced = vec![parent(dir).to_path_buf()];
     // Directories that are made now must have durable names as well.
@@ -59,14 +55,21 @@ impl Making {
     }
 }
 
-fn is_missing<F: Fs>(fs: &F, dir: &Path) -> bool {
+/// The path of something that has the name of `dir` and an ending.
+pub(crate) fn beside(dir: &Path, ending: &str) -> PathBuf {
+    let mut name = dir.file_name().unwrap_or_default().to_os_string();
+    name.push(ending);
+    dir.with_file_name(name)
+}
+
+pub(crate) fn is_missing<F: Fs>(fs: &F, dir: &Path) -> bool {
     dir.parent().is_some()
         && fs
             .list(dir)
             .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-fn remove<F: Fs>(fs: &F, dir: &Path) -> Result<(), WalError> {
+pub(crate) fn remove<F: Fs>(fs: &F, dir: &Path) -> Result<(), WalError> {
     let names = match fs.list(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         names => names.map_err(WalError::io("list", dir))?,

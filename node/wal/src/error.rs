@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use raftery_raft::LogIndex;
 
-use crate::WalIdentity;
+use crate::{Damage, WalIdentity};
 
-/// Why the WAL can't go on. None of them is retried: the process ends.
+/// Why the WAL can't go on. None of them is retried: the process ends, or repairs the log.
 #[derive(Debug, thiserror::Error)]
 pub enum WalError {
     /// The file system refused something.
@@ -30,7 +30,14 @@ pub enum WalError {
         #[source]
         source: io::Error,
     },
-    /// Acknowledged data is damaged. Nothing was changed on disk.
+    /// Acknowledged data is damaged, but it is known where the log ended and what was voted:
+    /// [`crate::Wal::begin_repair`] starts a log that the leader can complete. Nothing was
+    /// changed on disk.
+    #[error("{0}")]
+    Repairable(#[source] Box<Damage>),
+    /// Acknowledged data is damaged, and nothing valid says where the log ended: the member
+    /// must come back under a new ID. Also the cause in [`WalError::Repairable`]. Nothing was
+    /// changed on disk.
     #[error(
         "{}: damaged at offset {offset}: frame {sequence} was durable, a later header \
          vouches for all up to {watermark}; nothing was cut", file.display()
@@ -44,6 +51,13 @@ pub enum WalError {
         sequence: u64,
         /// The highest frame known durable.
         watermark: u64,
+    },
+    /// The lowest segment's first frame is bad. It was durable before the segment became the
+    /// lowest. Nothing was changed on disk.
+    #[error("{}: damaged at offset 4096: no log begins with that; nothing was cut", file.display())]
+    FirstFrame {
+        /// The segment.
+        file: PathBuf,
     },
     /// A segment has no valid header. It had one before it got its name, so this is damage,
     /// never a torn write. Nothing was changed on disk.
@@ -130,6 +144,12 @@ pub enum WalError {
         /// The smallest.
         bytes_min: u64,
     },
+    /// There is nothing to repair.
+    #[error("{}: the write-ahead log isn't damaged in a way that can be repaired", dir.display())]
+    NotRepairable {
+        /// Where.
+        dir: PathBuf,
+    },
     /// There is a WAL already.
     #[error("{}: there is a write-ahead log already", dir.display())]
     Exists {
@@ -142,6 +162,17 @@ pub enum WalError {
 }
 
 impl WalError {
+    /// Whether the disk was full. What failed had not happened then, and may be tried again.
+    pub(crate) fn is_out_of_space(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io {

@@ -7,24 +7,29 @@
 //! offset size
 //!      0    4  CRC-32C of: salt of the segment (8) ‖ offset of the frame in the file (8) ‖ bytes 4..24
 //!      4    4  CRC-32C of the payload
-//!      8    8  sequence: 1 for the first frame of the log, one more for each further one
+//!      8    8  sequence: one more than the frame before has, or at least 2^32 more
 //!     16    4  length of the payload in bytes
-//!     20    1  kind: 1 batch, 2 entry, 3 seal, 4 pad, 5 end
-//!     21    1  version of the payload: 1
+//!     20    1  kind: 1 batch, 2 entry, 3 seal, 4 pad, 5 end, 6 reset
+//!     21    1  version of the payload: 2 for kinds with a state, 1 for the others
 //!     22    2  zero
 //!     24    …  payload
 //! ```
 //!
 //! Salt, offset and sequence are in the checksum so that neither frames of an earlier life of
-//! the file nor client data that looks like a frame pass for one.
+//! the file nor client data that looks like a frame pass for one. Sequences rise through all
+//! segments of a log. Each opening of the log skips at least 2^32 of them with its first frame
+//! (a pad, a seal or an end): frames that a crash left behind the place where it goes on have
+//! lower ones, so they never become valid again, and nothing has to be erased.
 //!
 //! - A **batch** frame and the entry frames that follow it are one unit: all or none.
+//! - A **reset** is a batch before whose entries the log becomes empty behind a base.
 //! - An **entry** frame holds one entry ([`crate::entry`]).
-//! - A **seal** repeats the state and covers what came before; each segment starts with one.
+//! - A **seal** repeats the state and covers what came before; each segment starts with one, and
+//!   `last` of the lowest segment's is the base of the log.
 //! - A **pad** fills up to a sector, so that a seal never shares one with what it covers.
 //! - An **end** says that the log goes on in the next segment.
 //!
-//! The payload of batch, seal and end is the state:
+//! The payload of batch, reset, seal and end is the state:
 //!
 //! ```text
 //!      0    8  term
@@ -33,25 +38,33 @@
 //!     24    8  watermark: highest sequence known durable before this frame was written
 //!     32    8  term of the last entry of the log after this unit, 0 for an empty log
 //!     40    8  index of it, 0 for an empty log
-//!     48    4  number of entry frames that follow (0 but for batches)
-//!     52    4  zero
+//!     48    8  term of the entry that a repair has to reach, 0 for none
+//!     56    8  index of it, 0 for no repair
+//!     64    8  term of the base (zero but for resets)
+//!     72    8  index of the base (zero but for resets)
+//!     80    4  number of entry frames that follow (zero but for batches and resets)
+//!     84    4  zero
 //! ```
-
-use std::path::Path;
 
 use crc32c::{crc32c, crc32c_append};
 use raftery_raft::{Entry, HardState, LogId, LogIndex, MemberId, Term};
 
+use crate::entry;
 use crate::le::{u32_at, u64_at};
-use crate::{WalError, entry};
+
+mod read;
+
+pub(crate) use read::{Frames, Tail};
 
 pub(crate) const HEADER_BYTES: usize = 24;
 /// Also bounds what recovery believes: 1 GiB.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 1 << 30;
-const STATE_BYTES: usize = 56;
-/// A whole frame of kind batch, seal or end.
+const STATE_BYTES: usize = 88;
+/// A whole frame of a kind with a state.
 pub(crate) const STATE_FRAME_BYTES: u64 = frame_bytes(STATE_BYTES);
-const VERSION: u8 = 1;
+/// What an opening skips at least. More than frames can be written between two syncs, and few
+/// enough for four thousand million openings.
+pub(crate) const SEQUENCE_SKIP: u64 = 1 << 32;
 
 /// Bytes of a frame with this payload, padding included.
 pub(crate) const fn frame_bytes(payload: usize) -> u64 {
@@ -65,28 +78,58 @@ pub(crate) enum Kind {
     Seal = 3,
     Pad = 4,
     End = 5,
+    Reset = 6,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Batch, Self::Entry, Self::Seal, Self::Pad, Self::End]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        match byte {
+            1 => Some(Self::Batch),
+            2 => Some(Self::Entry),
+            3 => Some(Self::Seal),
+            4 => Some(Self::Pad),
+            5 => Some(Self::End),
+            6 => Some(Self::Reset),
+            _ => None,
+        }
+    }
+
+    fn version(self) -> u8 {
+        if self.has_state() { 2 } else { 1 }
+    }
+
+    fn has_state(self) -> bool {
+        match self {
+            Self::Batch | Self::Seal | Self::End | Self::Reset => true,
+            Self::Entry | Self::Pad => false,
+        }
+    }
+
+    /// Whether an opening may begin with it.
+    fn may_skip(self) -> bool {
+        match self {
+            Self::Seal | Self::Pad | Self::End => true,
+            Self::Batch | Self::Entry | Self::Reset => false,
+        }
     }
 }
 
-/// What batches, seals and ends carry.
+/// What batches, resets, seals and ends carry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct State {
     pub(crate) hard_state: HardState,
     pub(crate) watermark: u64,
     pub(crate) last: LogId,
+    pub(crate) repair_until: Option<LogId>,
+    /// Only resets use it; zero otherwise.
+    pub(crate) base: LogId,
     pub(crate) entries: u32,
 }
 
 impl State {
     fn encode(&self, out: &mut Vec<u8>) {
         let vote = self.hard_state.vote.map_or(0, |id| id.0);
+        let repair_until = self.repair_until.unwrap_or_default();
         for word in [
             self.hard_state.term.0,
             vote,
@@ -94,6 +137,10 @@ impl State {
             self.watermark,
             self.last.term.0,
             self.last.index.0,
+            repair_until.term.0,
+            repair_until.index.0,
+            self.base.term.0,
+            self.base.index.0,
             u64::from(self.entries),
         ] {
             out.extend_from_slice(&word.to_le_bytes());
@@ -101,10 +148,15 @@ impl State {
     }
 
     pub(crate) fn decode(payload: &[u8]) -> Option<Self> {
-        if payload.len() != STATE_BYTES || u32_at(payload, 52) != 0 {
+        if payload.len() != STATE_BYTES || u32_at(payload, 84) != 0 {
             return None;
         }
         let vote = u64_at(payload, 8);
+        let log_id = |at| LogId {
+            term: Term(u64_at(payload, at)),
+            index: LogIndex(u64_at(payload, at + 8)),
+        };
+        let repair_until = log_id(48);
         Some(Self {
             hard_state: HardState {
                 term: Term(u64_at(payload, 0)),
@@ -112,35 +164,25 @@ impl State {
                 commit: LogIndex(u64_at(payload, 16)),
             },
             watermark: u64_at(payload, 24),
-            last: LogId {
-                term: Term(u64_at(payload, 32)),
-                index: LogIndex(u64_at(payload, 40)),
-            },
-            entries: u32_at(payload, 48),
+            last: log_id(32),
+            repair_until: (repair_until.index != LogIndex(0)).then_some(repair_until),
+            base: log_id(64),
+            entries: u32_at(payload, 80),
         })
     }
 }
 
 /// Encodes frames that will stand one behind the other in a file.
 pub(crate) struct Encoder<'a> {
-    buffer: &'a mut Vec<u8>,
-    salt: u64,
-    offset: u64,
-    sequence: u64,
+    pub(crate) buffer: &'a mut Vec<u8>,
+    pub(crate) salt: u64,
+    /// Where the buffer's first byte will stand.
+    pub(crate) offset: u64,
+    /// Number of the frame that comes next.
+    pub(crate) sequence: u64,
 }
 
-impl<'a> Encoder<'a> {
-    /// The first frame will stand at `offset` and have number `sequence`.
-    pub(crate) fn new(buffer: &'a mut Vec<u8>, salt: u64, offset: u64, sequence: u64) -> Self {
-        buffer.clear();
-        Self {
-            buffer,
-            salt,
-            offset,
-            sequence,
-        }
-    }
-
+impl Encoder<'_> {
     pub(crate) fn state(&mut self, kind: Kind, state: &State) {
         self.frame(kind, |out| state.encode(out));
     }
@@ -156,11 +198,6 @@ impl<'a> Encoder<'a> {
         });
     }
 
-    /// Number of the frame that would come next.
-    pub(crate) fn next_sequence(&self) -> u64 {
-        self.sequence
-    }
-
     fn frame(&mut self, kind: Kind, payload: impl FnOnce(&mut Vec<u8>)) {
         let start = self.buffer.len();
         self.buffer.resize(start + HEADER_BYTES, 0);
@@ -173,7 +210,7 @@ impl<'a> Encoder<'a> {
         header[8..16].copy_from_slice(&self.sequence.to_le_bytes());
         header[16..20].copy_from_slice(&len.to_le_bytes());
         header[20] = kind as u8;
-        header[21] = VERSION;
+        header[21] = kind.version();
         let crc = header_crc(self.salt, self.offset + start as u64, &header[4..]);
         header[..4].copy_from_slice(&crc.to_le_bytes());
         self.buffer.resize(self.buffer.len().next_multiple_of(8), 0);
@@ -184,97 +221,6 @@ impl<'a> Encoder<'a> {
 fn header_crc(salt: u64, offset: u64, rest: &[u8]) -> u32 {
     let crc = crc32c_append(crc32c(&salt.to_le_bytes()), &offset.to_le_bytes());
     crc32c_append(crc, rest)
-}
-
-/// A frame whose checksums hold.
-pub(crate) struct Frame<'a> {
-    pub(crate) kind: Kind,
-    pub(crate) payload: &'a [u8],
-    /// Where the next one begins.
-    pub(crate) next: u64,
-}
-
-/// Reads the frames of one segment.
-pub(crate) struct Frames<'a> {
-    /// For errors.
-    pub(crate) path: &'a Path,
-    /// The whole file.
-    pub(crate) data: &'a [u8],
-    pub(crate) salt: u64,
-}
-
-impl<'a> Frames<'a> {
-    /// The frame number `sequence` at `offset`; `None` if there is no such valid frame.
-    pub(crate) fn at(&self, offset: u64, sequence: u64) -> Result<Option<Frame<'a>>, WalError> {
-        let Some(header) = self
-            .header(offset)
-            .filter(|header| u64_at(header, 8) == sequence)
-        else {
-            return Ok(None);
-        };
-        // From here on the header is one that a node wrote: what is strange is not a torn write.
-        let unsupported = |what, value: u8| WalError::Unsupported {
-            file: self.path.to_path_buf(),
-            offset,
-            what,
-            value: u32::from(value),
-        };
-        let kind =
-            Kind::from_byte(header[20]).ok_or_else(|| unsupported("frame kind", header[20]))?;
-        if header[21] != VERSION {
-            return Err(unsupported("frame version", header[21]));
-        }
-        let Some((payload, next)) = self.payload(offset, header) else {
-            return Ok(None);
-        };
-        Ok(Some(Frame {
-            kind,
-            payload,
-            next,
-        }))
-    }
-
-    /// The highest watermark in any valid frame at or behind `from` that comes after frame
-    /// `sequence`. Looks at every place where a frame could begin, since behind a bad frame
-    /// nobody knows where the next one does.
-    pub(crate) fn highest_watermark(&self, from: u64, sequence: u64) -> Option<u64> {
-        let end = self.data.len() as u64;
-        (from..end.saturating_sub(STATE_FRAME_BYTES - 1))
-            .step_by(8)
-            .filter_map(|offset| {
-                // The cheap questions first: a segment has eight million places to look at.
-                let raw = self.raw_header(offset)?;
-                let plausible = u32_at(raw, 16) as usize == STATE_BYTES
-                    && matches!(
-                        Kind::from_byte(raw[20]),
-                        Some(Kind::Batch | Kind::Seal | Kind::End)
-                    )
-                    && u64_at(raw, 8) > sequence;
-                let header = plausible.then(|| self.header(offset))??;
-                let (payload, _) = self.payload(offset, header)?;
-                Some(State::decode(payload)?.watermark)
-            })
-            .max()
-    }
-
-    fn raw_header(&self, offset: u64) -> Option<&'a [u8]> {
-        let start = usize::try_from(offset).ok()?;
-        self.data.get(start..start.checked_add(HEADER_BYTES)?)
-    }
-
-    /// The header at `offset`, if its checksum holds.
-    fn header(&self, offset: u64) -> Option<&'a [u8]> {
-        let header = self.raw_header(offset)?;
-        (u32_at(header, 0) == header_crc(self.salt, offset, &header[4..])).then_some(header)
-    }
-
-    /// The payload behind `header`, if its checksum holds, and where the frame ends.
-    fn payload(&self, offset: u64, header: &[u8]) -> Option<(&'a [u8], u64)> {
-        let start = usize::try_from(offset).ok()? + HEADER_BYTES;
-        let len = u32_at(header, 16) as usize;
-        let payload = self.data.get(start..start.checked_add(len)?)?;
-        (crc32c(payload) == u32_at(header, 4)).then(|| (payload, offset + frame_bytes(len)))
-    }
 }
 
 #[cfg(test)]

@@ -5,24 +5,30 @@ use raftery_raft::{Entry, HardState, LogId, LogIndex};
 use crate::WalError;
 use crate::entry::{self, EntryError};
 use crate::frame::{Frames, Kind, State};
+use crate::kept::Kept;
 use crate::segment::DATA_START;
 
 /// The log as far as it was read.
 ///
-/// Invariants:
-/// - `entries[i]` has index `i + 1`
-/// - `last` is the last of `entries`, or zero
-/// - `watermark < next_sequence`
+/// Invariants, once the whole log was read and [`Replay::settle`]d:
+/// - `entries[i]` has index `base.index + 1 + i`
+/// - `last` is the last of `entries`, or `base`
+/// - `watermark <= sequence`
+#[derive(Default)]
 pub(crate) struct Replay {
     pub(crate) hard_state: HardState,
+    /// What the log begins behind.
+    pub(crate) base: LogId,
     pub(crate) entries: Vec<Entry>,
     pub(crate) last: LogId,
-    /// Number that the next frame must have.
-    pub(crate) next_sequence: u64,
+    pub(crate) repair_until: Option<LogId>,
+    /// Of the last frame; `None` before the first.
+    pub(crate) sequence: Option<u64>,
     /// Last frame of the last batch.
     pub(crate) last_batch: u64,
     /// Highest frame that a later one vouches for.
     pub(crate) watermark: u64,
+    pub(crate) kept: Kept,
 }
 
 /// Where reading a segment stopped.
@@ -36,90 +42,135 @@ pub(crate) enum Stop {
 /// A frame that is not there, and the unit that it would belong to.
 pub(crate) struct Bad {
     pub(crate) offset: u64,
+    /// Number that it should have at least.
     pub(crate) sequence: u64,
     pub(crate) unit_offset: u64,
     pub(crate) unit_sequence: u64,
 }
 
 impl Replay {
-    pub(crate) fn new() -> Self {
-        Self {
-            hard_state: HardState::default(),
-            entries: Vec::new(),
-            last: LogId::default(),
-            next_sequence: 1,
-            last_batch: 0,
-            watermark: 0,
-        }
-    }
-
-    /// Takes over every whole unit of a segment, in order.
-    pub(crate) fn segment(&mut self, frames: &Frames<'_>) -> Result<Stop, WalError> {
+    /// Takes over every whole unit of segment `number`, in order.
+    pub(crate) fn segment(&mut self, number: u64, frames: &Frames<'_>) -> Result<Stop, WalError> {
         let mut offset = DATA_START;
         loop {
-            let (unit_offset, unit_sequence) = (offset, self.next_sequence);
-            let bad = |offset, sequence| Bad {
-                offset,
-                sequence,
-                unit_offset,
-                unit_sequence,
+            let unit_offset = offset;
+            let expected = self.sequence.map(|sequence| sequence + 1);
+            let Some(frame) = frames.at(offset, expected)? else {
+                let sequence = expected.unwrap_or(0);
+                return Ok(Stop::Bad(Bad {
+                    offset,
+                    sequence,
+                    unit_offset,
+                    unit_sequence: sequence,
+                }));
             };
-            let Some(frame) = frames.at(offset, unit_sequence)? else {
-                return Ok(Stop::Bad(bad(offset, unit_sequence)));
-            };
+            let unit_sequence = frame.sequence;
             offset = frame.next;
-            let mut sequence = unit_sequence + 1;
+            let mut sequence = unit_sequence;
+            let malformed = |reason| malformed(frames, unit_offset, reason);
+            if unit_offset == DATA_START && frame.kind != Kind::Seal {
+                return Err(malformed(
+                    "a segment begins with something else than a seal",
+                ));
+            }
             match frame.kind {
                 Kind::Pad => {}
-                Kind::Entry => return Err(malformed(frames, unit_offset, "an entry of no batch")),
-                Kind::Batch | Kind::Seal | Kind::End => {
+                Kind::Entry => return Err(malformed("an entry of no batch")),
+                Kind::Batch | Kind::Reset | Kind::Seal | Kind::End => {
+                    let is_batch = matches!(frame.kind, Kind::Batch | Kind::Reset);
                     let state = State::decode(frame.payload)
-                        .filter(|state| state.entries == 0 || frame.kind == Kind::Batch)
-                        .ok_or_else(|| malformed(frames, unit_offset, "not a state"))?;
+                        .filter(|state| state.entries == 0 || is_batch)
+                        .filter(|state| state.watermark < unit_sequence)
+                        .ok_or_else(|| malformed("not a state"))?;
+                    if unit_offset == DATA_START {
+                        self.begin(number, &state);
+                    }
                     let mut entries = Vec::new();
                     for _ in 0..state.entries {
-                        let Some(frame) = frames.at(offset, sequence)? else {
-                            return Ok(Stop::Bad(bad(offset, sequence)));
+                        sequence += 1;
+                        let Some(frame) = frames.at(offset, Some(sequence))? else {
+                            return Ok(Stop::Bad(Bad {
+                                offset,
+                                sequence,
+                                unit_offset,
+                                unit_sequence,
+                            }));
                         };
                         if frame.kind != Kind::Entry {
-                            return Err(malformed(frames, offset, "not an entry of the batch"));
+                            return Err(malformed("not an entry of the batch"));
                         }
                         let entry = entry::decode(frame.payload);
                         entries.push(entry.map_err(|error| refused(frames, offset, error))?);
                         offset = frame.next;
-                        sequence += 1;
                     }
-                    self.unit(&state, entries, unit_sequence)
-                        .map_err(|reason| malformed(frames, unit_offset, reason))?;
-                    if frame.kind == Kind::Batch {
-                        self.last_batch = sequence - 1;
+                    self.unit(frame.kind, &state, entries).map_err(malformed)?;
+                    if is_batch {
+                        self.last_batch = sequence;
                     }
                     if frame.kind == Kind::End {
-                        self.next_sequence = sequence;
+                        self.sequence = Some(sequence);
                         return Ok(Stop::End);
                     }
                 }
             }
-            self.next_sequence = sequence;
+            self.sequence = Some(sequence);
         }
     }
 
-    fn unit(&mut self, state: &State, entries: Vec<Entry>, at: u64) -> Result<(), &'static str> {
-        if state.watermark >= at {
-            return Err("it vouches for itself");
+    /// A segment's first frame; that of the lowest says what the log begins behind.
+    fn begin(&mut self, number: u64, state: &State) {
+        if self.kept.lowest().is_none() {
+            self.base = state.last;
+            self.last = state.last;
+        }
+        self.kept.push(number, state.last);
+    }
+
+    fn unit(&mut self, kind: Kind, state: &State, entries: Vec<Entry>) -> Result<(), &'static str> {
+        if kind == Kind::Reset {
+            self.base = state.base;
+            self.last = state.base;
+            self.entries.clear();
+            self.kept.reset();
         }
         if let Some(last) = follows(self.last.index, &entries).map_err(|_| "a gap in the log")? {
-            let kept = usize::try_from(entries[0].id.index.prev().0).expect("indexes a vector");
-            self.entries.truncate(kept);
-            self.entries.extend(entries);
+            self.replace(entries);
             self.last = last;
         }
         if state.last != self.last {
             return Err("the log doesn't end where it says");
         }
         self.hard_state = state.hard_state;
+        self.repair_until = state.repair_until;
         self.watermark = self.watermark.max(state.watermark);
         Ok(())
+    }
+
+    /// Takes over entries that follow the log or replace its end. The base may be what a seal
+    /// called the end of the log before these entries replaced it: a cut only knows that the
+    /// index is committed, and leaves the segment that has the replacement.
+    fn replace(&mut self, entries: Vec<Entry>) {
+        let behind_base = |index: LogIndex| index.0.checked_sub(self.base.index.0 + 1);
+        let kept = behind_base(entries[0].id.index).unwrap_or(0);
+        self.entries
+            .truncate(usize::try_from(kept).expect("indexes a vector"));
+        for entry in entries {
+            if entry.id.index == self.base.index {
+                self.base = entry.id;
+            }
+            if entry.id.index > self.base.index {
+                self.entries.push(entry);
+            }
+        }
+    }
+
+    /// The end is reached. A log that ends before its base has lost what was written behind
+    /// that, without a trace: it is empty, and whoever knows more has to say so.
+    pub(crate) fn settle(&mut self) {
+        if self.last.index < self.base.index {
+            self.base = self.last;
+            self.entries.clear();
+        }
     }
 }
 

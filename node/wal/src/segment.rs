@@ -1,13 +1,15 @@
 //! Segments: the files of the log.
 //!
-//! Segment `n` (1, 2, …) is the file `<n as 16 hex digits>.wal`. It is made under another name,
-//! filled with zeros, given its header, synced, and only then renamed: a segment without a
-//! valid header is damaged, never half-made. Header, little-endian, in the first 4096 bytes:
+//! Segment `n` (1, 2, …) is the file `<n as 16 hex digits>.wal`. It is made under another name
+//! ([`crate::prepare`]), given its header, synced, and only then renamed: a segment without a
+//! valid header is damaged, never half-made. A released segment that waits to become the next
+//! one is `<n as 16 hex digits>.old`; its contents mean nothing.
+//! Header, little-endian, in the first 4096 bytes:
 //!
 //! ```text
 //! offset size
 //!      0    8  "rafteryW"
-//!      8    4  version of the format: 1
+//!      8    4  version of the format: 2
 //!     12    4  zero
 //!     16    8  number of the segment
 //!     24    8  salt: random, new for each life of the file
@@ -19,8 +21,12 @@
 //!     68    …  zero, up to 4096
 //! ```
 //!
-//! Frames follow from 4096 on ([`crate::frame`]); the rest is zero. A segment is longer than
-//! the configured size only when one batch needs it.
+//! Frames follow from 4096 on ([`crate::frame`]). Behind the last one there are zeros, or frames
+//! of an earlier life of the file, which another salt tells apart. A segment is longer than the
+//! configured size only when one batch needs it.
+//!
+//! Version 1 had another state in its frames and no resets; no release wrote it, and this version
+//! refuses it. `docs/adr/0007` says how versions follow each other.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,13 +45,8 @@ pub(crate) const SEGMENT_MULTIPLE: u64 = 4096;
 pub(crate) const SEGMENT_BYTES_MIN: u64 = 16 << 10;
 
 const MAGIC: &[u8; 8] = b"rafteryW";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 64;
-const TEMPORARY: &str = "next.tmp";
-/// Zeroed and synced at a time while a segment is prepared beside the work.
-const STEP_BYTES: u64 = 256 << 10;
-/// Zeroed at a time when nothing else waits.
-const CHUNK_BYTES: u64 = 1 << 20;
 
 pub(crate) fn file_name(number: u64) -> String {
     format!("{number:016x}.wal")
@@ -55,6 +56,16 @@ pub(crate) fn file_name(number: u64) -> String {
 pub(crate) fn number_of(name: &str) -> Option<u64> {
     let number = u64::from_str_radix(name.strip_suffix(".wal")?, 16).ok()?;
     (name == file_name(number)).then_some(number)
+}
+
+pub(crate) fn recycled_name(number: u64) -> String {
+    format!("{number:016x}.old")
+}
+
+/// The number that a released segment with this name had, if it is one's name.
+pub(crate) fn recycled_number_of(name: &str) -> Option<u64> {
+    let number = u64::from_str_radix(name.strip_suffix(".old")?, 16).ok()?;
+    (name == recycled_name(number)).then_some(number)
 }
 
 /// An open segment with a valid header.
@@ -126,8 +137,10 @@ impl<F: Fs> Segment<F> {
         })
     }
 
-    fn header(&self) -> Vec<u8> {
-        let mut header = Vec::with_capacity(HEADER_BYTES + 4);
+    /// The whole first page.
+    pub(crate) fn header(&self) -> Vec<u8> {
+        let page = usize::try_from(DATA_START).expect("a page");
+        let mut header = Vec::with_capacity(page);
         header.extend_from_slice(MAGIC);
         header.extend_from_slice(&VERSION.to_le_bytes());
         header.extend_from_slice(&[0; 4]);
@@ -142,115 +155,7 @@ impl<F: Fs> Segment<F> {
             header.extend_from_slice(&word.to_le_bytes());
         }
         header.extend_from_slice(&crc32c(&header).to_le_bytes());
+        header.resize(page, 0);
         header
     }
-}
-
-/// A segment being made.
-pub(crate) struct Preparation<F: Fs> {
-    segment: Segment<F>,
-    temporary: PathBuf,
-    zeroed: u64,
-}
-
-impl<F: Fs> Preparation<F> {
-    /// Begins segment `number` of `bytes`; what is left of an earlier attempt goes.
-    pub(crate) fn start(
-        fs: &F,
-        dir: &Path,
-        identity: WalIdentity,
-        number: u64,
-        bytes: u64,
-    ) -> Result<Self, WalError> {
-        let temporary = dir.join(TEMPORARY);
-        match fs.remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(WalError::io("remove", &temporary)(error));
-            }
-            _ => {}
-        }
-        let file = fs
-            .create(&temporary)
-            .map_err(WalError::io("create", &temporary))?;
-        file.allocate(bytes)
-            .map_err(WalError::io("allocate", &temporary))?;
-        let salt = fs
-            .random()
-            .map_err(WalError::io("draw a salt for", &temporary))?;
-        let path = dir.join(file_name(number));
-        let segment = Segment {
-            number,
-            salt,
-            bytes,
-            identity,
-            path,
-            file,
-        };
-        Ok(Self {
-            segment,
-            temporary,
-            zeroed: 0,
-        })
-    }
-
-    /// Length that it will have.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.segment.bytes
-    }
-
-    /// Zeroes a little more and syncs that. Whether only [`Preparation::finish`] is left.
-    pub(crate) fn step(&mut self) -> Result<bool, WalError> {
-        self.zero(STEP_BYTES)?;
-        self.segment
-            .file
-            .sync_data()
-            .map_err(WalError::sync(&self.temporary))?;
-        Ok(self.zeroed == self.segment.bytes)
-    }
-
-    /// Zeroes the rest, writes the header and gives the segment its name, durably.
-    pub(crate) fn finish(mut self, fs: &F, dir: &Path) -> Result<Segment<F>, WalError> {
-        while self.zeroed < self.segment.bytes {
-            self.zero(CHUNK_BYTES)?;
-        }
-        let Self {
-            segment, temporary, ..
-        } = self;
-        segment
-            .file
-            .write_at(0, &segment.header())
-            .map_err(WalError::io("write", &temporary))?;
-        segment
-            .file
-            .sync_data()
-            .map_err(WalError::sync(&temporary))?;
-        fs.rename(&temporary, &segment.path)
-            .map_err(WalError::io("rename", &temporary))?;
-        fs.sync_dir(dir).map_err(WalError::sync(dir))?;
-        Ok(segment)
-    }
-
-    fn zero(&mut self, bytes: u64) -> Result<(), WalError> {
-        let bytes = bytes.min(self.segment.bytes - self.zeroed);
-        zero(&self.segment.file, self.zeroed, bytes)
-            .map_err(WalError::io("write", &self.temporary))?;
-        self.zeroed += bytes;
-        Ok(())
-    }
-}
-
-/// Writes zeros: a reserved but unwritten block would need its metadata synced with the first
-/// write, which costs about half of a sync more.
-pub(crate) fn zero(file: &impl FsFile, offset: u64, bytes: u64) -> io::Result<()> {
-    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-    let mut done = 0;
-    while done < bytes {
-        let len = (bytes - done).min(ZEROS.len() as u64);
-        file.write_at(
-            offset + done,
-            &ZEROS[..usize::try_from(len).expect("at most 64 KiB")],
-        )?;
-        done += len;
-    }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use raftery_raft::{Entry, HardState, MemberId};
+use raftery_raft::{Entry, HardState, LogId, MemberId};
 
 use crate::WalError;
 use crate::segment::{SEGMENT_BYTES_MIN, SEGMENT_MULTIPLE};
@@ -70,22 +70,48 @@ impl WalOptions {
 pub struct Recovered {
     /// Whose log it is. The caller compares it with who it is.
     pub identity: WalIdentity,
-    /// Of the last whole batch.
+    /// Of the last whole batch; while a repair is under way never less than what was promised.
+    /// The commit index is not beyond the entries then.
     pub hard_state: HardState,
-    /// The whole log, from index 1.
+    /// What the log begins behind; zero when it is whole.
+    pub base: LogId,
+    /// The log, from the index behind `base`.
     pub entries: Vec<Entry>,
+    /// The entry up to which this member once acknowledged a log that was damaged since. Until
+    /// its log reaches that again, it votes only for candidates whose log does, and doesn't
+    /// campaign.
+    pub repair_until: Option<LogId>,
     /// What was cut.
     pub torn_tail: Option<TornTail>,
 }
 
 /// Writes that a crash interrupted: no sync covered them, so nothing in them was ever
-/// acknowledged. They are zeroed.
+/// acknowledged.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TornTail {
     /// The segment.
     pub file: PathBuf,
     /// Where the cut is.
     pub offset: u64,
-    /// Bytes from the cut to the last one that was not zero.
+    /// Bytes from the cut to the end of the last frame that could be told for one.
     pub bytes: u64,
+}
+
+/// A log whose middle can't be read, while something valid behind says how it ended.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}; the log can be repaired: it holds all up to {last} and ended at {repair_until}")]
+pub struct Damage {
+    /// What is wrong where.
+    #[source]
+    pub cause: WalError,
+    /// Whose log it is.
+    pub identity: WalIdentity,
+    /// Term and vote that the member is bound to. The commit index is not beyond `last`.
+    pub hard_state: HardState,
+    /// What the readable part begins behind.
+    pub base: LogId,
+    /// Where the readable part ends.
+    pub last: LogId,
+    /// Where the log ended: the highest entry that may have been acknowledged.
+    pub repair_until: LogId,
 }

@@ -12,7 +12,7 @@ use common::{
     written,
 };
 use raftery_fs::{Fs, MemFs};
-use raftery_raft::PersistSeq;
+use raftery_raft::{LogId, PersistSeq};
 use raftery_wal::{Wal, WalError, WalIdentity};
 
 fn files(fs: &MemFs) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -28,6 +28,8 @@ fn place(error: &WalError) -> Option<(PathBuf, u64)> {
     match error {
         WalError::Damaged { file, offset, .. } => Some((file.clone(), *offset)),
         WalError::SegmentHeader { file, .. } => Some((file.clone(), 0)),
+        WalError::FirstFrame { file } => Some((file.clone(), 4096)),
+        WalError::Repairable(damage) => place(&damage.cause),
         _ => None,
     }
 }
@@ -144,7 +146,7 @@ fn what_was_recovered_is_covered_before_anyone_promises_it() {
     drop(reopen(&fs));
     fs.crash_losing_all();
     fs.flip_bit(&segment(1), place.end as u64 - 1, 0);
-    assert!(matches!(open(&fs), Err(WalError::Damaged { .. })));
+    assert!(matches!(open(&fs), Err(WalError::Repairable(_))));
 }
 
 #[test]
@@ -161,14 +163,17 @@ fn the_last_batch_is_covered_once_it_is_sealed() {
     assert!(!wal.needs_seal());
     fs.crash_losing_all();
     fs.flip_bit(&segment(1), place.end as u64 - 1, 5);
+    let WalError::Repairable(damage) = open(&fs).unwrap_err() else {
+        panic!("the damage isn't called damage");
+    };
     let WalError::Damaged {
         file,
         offset,
         watermark,
         sequence,
-    } = open(&fs).unwrap_err()
+    } = damage.cause
     else {
-        panic!("the damage isn't called damage");
+        panic!("{damage}");
     };
     assert_eq!(file, segment(1));
     assert!(
@@ -192,6 +197,7 @@ fn a_segment_of_another_member_is_refused() {
         dir(),
         other,
         common::OPTIONS,
+        LogId::default(),
         &[],
         hard_state(1, 0),
     )
@@ -212,15 +218,48 @@ fn a_segment_of_another_member_is_refused() {
 }
 
 #[test]
-fn a_missing_segment_is_refused() {
-    for missing in [1, 2] {
+fn a_missing_segment_is_damage_that_later_ones_explain() {
+    for missing in [2, 3] {
         let fs = MemFs::new(9);
         run(&fs, &story());
         fs.remove_file(&segment(missing)).unwrap();
         let before = files(&fs);
-        let error = open(&fs).unwrap_err();
-        let told = matches!(&error, WalError::SegmentMissing { file } if *file == segment(missing));
-        assert!(told, "{error}");
+        let WalError::Repairable(damage) = open(&fs).unwrap_err() else {
+            panic!("segment {missing} isn't missed");
+        };
+        let told =
+            matches!(&damage.cause, WalError::SegmentMissing { file } if *file == segment(missing));
+        assert!(told, "{damage}");
+        assert_eq!(files(&fs), before);
+    }
+}
+
+#[test]
+fn a_log_whose_end_nobody_knows_is_refused() {
+    let fs = MemFs::new(9);
+    run(&fs, &story());
+    let newest = files(&fs).into_keys().next_back().unwrap();
+    for damage in [
+        |fs: &MemFs, file: &PathBuf| fs.remove_file(file).unwrap(),
+        |fs: &MemFs, file: &PathBuf| fs.set_len(file, 0),
+        |fs: &MemFs, file: &PathBuf| fs.set_len(file, 8192),
+        |fs: &MemFs, file: &PathBuf| fs.flip_bit(file, 3, 0),
+    ] {
+        let fs = fs.fork();
+        damage(&fs, &newest);
+        let before = files(&fs);
+        for error in [
+            open(&fs).unwrap_err(),
+            Wal::begin_repair(fs.clone(), dir(), common::OPTIONS).unwrap_err(),
+        ] {
+            let told = match &error {
+                WalError::SegmentMissing { file }
+                | WalError::SegmentHeader { file, .. }
+                | WalError::SegmentLength { file, .. } => *file == newest,
+                _ => false,
+            };
+            assert!(told, "{error}");
+        }
         assert_eq!(files(&fs), before);
     }
 }

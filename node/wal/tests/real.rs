@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::{IDENTITY, Model, OPTIONS, Step, batch, data, founding, hard_state, story};
 use raftery_fs::RealFs;
-use raftery_raft::HardState;
+use raftery_raft::{HardState, LogId};
 use raftery_wal::{Recovered, Wal, WalError, WalOptions};
 
 fn create(dir: &Path) -> Result<Wal<RealFs>, WalError> {
@@ -17,6 +17,7 @@ fn create(dir: &Path) -> Result<Wal<RealFs>, WalError> {
         dir,
         IDENTITY,
         OPTIONS,
+        LogId::default(),
         &founding(),
         HardState::default(),
     )

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Component, Path};
 
+use super::faults::Fault;
 use super::{Fate, Piece};
 
 /// Written as a whole or not at all.
@@ -19,7 +20,9 @@ pub(super) struct Disk {
     pub(super) operations: u64,
     pub(super) syncs: u64,
     pub(super) stop_at: Option<u64>,
+    pub(super) fault: Option<Fault>,
     pub(super) fails_next_sync: bool,
+    pub(super) capacity: Option<u64>,
     pub(super) lies: bool,
     pub(super) rng: fastrand::Rng,
 }
@@ -55,7 +58,9 @@ impl Disk {
             operations: 0,
             syncs: 0,
             stop_at: None,
+            fault: None,
             fails_next_sync: false,
+            capacity: None,
             lies: false,
             rng: fastrand::Rng::with_seed(seed),
         }
@@ -66,8 +71,41 @@ impl Disk {
         if self.stop_at.is_some_and(|at| self.operations >= at) {
             return Err(io::Error::other("the process died here"));
         }
+        let operation = self.operations;
         self.operations += 1;
-        Ok(self.operations - 1)
+        match self.fault.and_then(|fault| fault.hits(operation)) {
+            Some(kind) => Err(kind.into()),
+            None => Ok(operation),
+        }
+    }
+
+    /// Bytes in files that have a name.
+    pub(super) fn used(&self) -> u64 {
+        let mut bytes = 0;
+        let mut directories = vec![0];
+        while let Some(directory) = directories.pop() {
+            let Node::Directory { live, .. } = &self.nodes[directory] else {
+                continue;
+            };
+            for node in live.values() {
+                match &self.nodes[*node] {
+                    Node::Directory { .. } => directories.push(*node),
+                    Node::File(data) => bytes += data.live.len() as u64,
+                }
+            }
+        }
+        bytes
+    }
+
+    /// Whether file `node` may become `len` bytes long.
+    pub(super) fn check_space(&mut self, node: usize, len: usize) -> io::Result<()> {
+        let grows = len.saturating_sub(self.data(node).live.len()) as u64;
+        match self.capacity {
+            Some(capacity) if grows > 0 && self.used() + grows > capacity => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn names(&mut self, node: usize) -> io::Result<(&mut Names, &mut Names)> {
@@ -128,6 +166,7 @@ impl Disk {
         }
         self.life += 1;
         self.stop_at = None;
+        self.fault = None;
         self.fails_next_sync = false;
     }
 }

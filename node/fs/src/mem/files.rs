@@ -38,6 +38,12 @@ impl Fs for MemFs {
         let mut disk = self.disk();
         disk.operation()?;
         let node = disk.find(from)?;
+        if let Ok(replaced) = disk.find(to)
+            && let Ok((names, _)) = disk.names(replaced)
+            && !names.is_empty()
+        {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
         let (names, name) = disk.place(from)?;
         names.remove(name);
         let (names, name) = disk.place(to)?;
@@ -115,33 +121,49 @@ impl FsFile for MemFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut disk = self.disk()?;
-        let operation = disk.operation()?;
+        let number = disk.operations;
+        let started = disk.operation();
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        disk.check_space(self.node, offset + bytes.len())?;
+        let written = match &started {
+            Ok(_) => bytes,
+            // Nobody is there to write.
+            Err(error) if error.kind() == io::ErrorKind::Other => return started.map(drop),
+            Err(_) => &bytes[..bytes.len() / 2],
+        };
         let data = disk.data(self.node);
-        put(&mut data.live, offset, bytes);
+        put(&mut data.live, offset, written);
         data.unsynced.push(Write {
-            operation,
+            operation: number,
             offset,
-            bytes: bytes.to_vec(),
+            bytes: written.to_vec(),
         });
-        Ok(())
+        started.map(drop)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         let mut disk = self.disk()?;
         disk.operation()?;
         let len = usize::try_from(len).map_err(io::Error::other)?;
+        disk.check_space(self.node, len)?;
         disk.data(self.node).live.resize(len, 0);
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
         let mut disk = self.disk()?;
-        disk.operation()?;
+        let started = disk.operation();
+        if started
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::Other)
+        {
+            return started.map(drop);
+        }
         disk.syncs += 1;
-        if std::mem::take(&mut disk.fails_next_sync) {
+        let fails_next = std::mem::take(&mut disk.fails_next_sync);
+        if let (Err(_), _) | (_, true) = (&started, fails_next) {
             disk.data(self.node).unsynced.clear();
-            return Err(io::Error::other("input/output error"));
+            return started.and(Err(io::Error::other("input/output error")));
         }
         if !disk.lies {
             disk.data(self.node).sync();

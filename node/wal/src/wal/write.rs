@@ -3,7 +3,7 @@
 use std::mem;
 
 use raftery_fs::{Fs, FsFile};
-use raftery_raft::{Entry, HardState};
+use raftery_raft::{Entry, HardState, LogId};
 
 use super::{SECTOR_BYTES, Spare, Wal};
 use crate::WalError;
@@ -12,7 +12,10 @@ use crate::frame::{
     Encoder, HEADER_BYTES, Kind, PAYLOAD_BYTES_MAX, STATE_FRAME_BYTES, State, frame_bytes,
 };
 use crate::replay::follows;
-use crate::segment::{DATA_START, Preparation, SEGMENT_MULTIPLE};
+use crate::segment::{DATA_START, SEGMENT_MULTIPLE};
+
+/// Frames that wait for one write at most, and memory that is kept for the next.
+const BUFFER_BYTES_MAX: usize = 1 << 20;
 
 impl<F: Fs> Wal<F> {
     pub(super) fn guarded<T>(
@@ -27,12 +30,43 @@ impl<F: Fs> Wal<F> {
         result
     }
 
+    /// Writes a unit that Raft handed over. Entries of a leader, or of a snapshot, that reach
+    /// what a repair is waiting for end it; older ones that are still there prove nothing, since
+    /// a snapshot may have replaced later ones of a higher term.
     pub(super) fn write_batch(
         &mut self,
         hard_state: HardState,
+        base: Option<LogId>,
         entries: &[Entry],
     ) -> Result<(), WalError> {
-        let last = follows(self.last.index, entries)?.unwrap_or(self.last);
+        let reached = entries.last().map(|entry| entry.id).or(base);
+        if self
+            .repair_until
+            .is_some_and(|until| reached >= Some(until))
+        {
+            self.repair_until = None;
+        }
+        self.write_unit(hard_state, base, entries)
+    }
+
+    pub(super) fn write_unit(
+        &mut self,
+        hard_state: HardState,
+        base: Option<LogId>,
+        entries: &[Entry],
+    ) -> Result<(), WalError> {
+        let begins = base.unwrap_or(self.base);
+        let ended = base.unwrap_or(self.last);
+        if let Some(first) = entries
+            .first()
+            .filter(|first| first.id.index <= begins.index)
+        {
+            return Err(WalError::NotContiguous {
+                index: first.id.index,
+                last: begins.index,
+            });
+        }
+        let last = follows(ended.index, entries)?.unwrap_or(ended);
         let mut bytes = STATE_FRAME_BYTES;
         for entry in entries {
             let len = encoded_len(entry);
@@ -48,16 +82,25 @@ impl<F: Fs> Wal<F> {
         }
         self.make_room(bytes)?;
         self.hard_state = hard_state;
+        self.base = begins;
         self.last = last;
         let count = u32::try_from(entries.len()).expect("a batch of 4 billion entries");
-        let state = self.state(count);
+        let mut state = self.state(count);
+        let kind = match base {
+            Some(base) => {
+                state.base = base;
+                self.kept.reset();
+                Kind::Reset
+            }
+            None => Kind::Batch,
+        };
         self.write(state.watermark, |frames| {
-            frames.state(Kind::Batch, &state);
+            frames.state(kind, &state);
             for entry in entries {
                 frames.entry(entry);
             }
-        })?;
-        self.last_batch = self.next_sequence - 1;
+        });
+        self.last_batch = self.last_sequence;
         Ok(())
     }
 
@@ -66,32 +109,51 @@ impl<F: Fs> Wal<F> {
             hard_state: self.hard_state,
             watermark: self.durable,
             last: self.last,
+            repair_until: self.repair_until,
+            base: LogId::default(),
             entries,
         }
     }
 
-    /// Writes frames behind the last one, in one piece.
-    pub(super) fn write(
-        &mut self,
-        watermark: u64,
-        frames: impl FnOnce(&mut Encoder<'_>),
-    ) -> Result<(), WalError> {
-        let Self {
-            buffer,
-            segment,
-            offset,
-            next_sequence,
-            ..
-        } = self;
-        let mut encoder = Encoder::new(buffer, segment.salt, *offset, *next_sequence);
+    /// Puts frames behind the last one.
+    pub(super) fn write(&mut self, watermark: u64, frames: impl FnOnce(&mut Encoder<'_>)) {
+        let mut encoder = Encoder {
+            buffer: &mut self.buffer,
+            salt: self.segment.salt,
+            offset: self.flushed,
+            sequence: self.next_sequence,
+        };
         frames(&mut encoder);
-        *next_sequence = encoder.next_sequence();
-        segment
-            .file
-            .write_at(*offset, buffer)
-            .map_err(WalError::io("write", &segment.path))?;
-        *offset += buffer.len() as u64;
+        self.next_sequence = encoder.sequence;
+        self.last_sequence = self.next_sequence - 1;
+        self.offset = self.flushed + self.buffer.len() as u64;
         self.vouched = watermark;
+    }
+
+    /// Gives the file what it doesn't have yet, in one piece. The rest of the last page is
+    /// written too, as zeros: the system would otherwise have to read a recycled file's old page
+    /// before it could change a part of it.
+    pub(super) fn flush(&mut self) -> Result<(), WalError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let page_end = self.offset.next_multiple_of(SEGMENT_MULTIPLE);
+        let len = usize::try_from(page_end - self.flushed).expect("it is in memory");
+        self.buffer.resize(len, 0);
+        self.segment
+            .file
+            .write_at(self.flushed, &self.buffer)
+            .map_err(WalError::io("write", &self.segment.path))?;
+        self.flushed = self.offset;
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_BYTES_MAX);
+        Ok(())
+    }
+
+    pub(super) fn flush_if_large(&mut self) -> Result<(), WalError> {
+        if self.buffer.len() >= BUFFER_BYTES_MAX {
+            self.flush()?;
+        }
         Ok(())
     }
 
@@ -109,7 +171,8 @@ impl<F: Fs> Wal<F> {
         }
         if self.offset == DATA_START {
             let state = self.state(0);
-            self.write(state.watermark, |frames| frames.state(Kind::Seal, &state))?;
+            self.write(state.watermark, |frames| frames.state(Kind::Seal, &state));
+            self.kept.push(self.segment.number, self.last);
         }
         Ok(())
     }
@@ -131,25 +194,22 @@ impl<F: Fs> Wal<F> {
             }
         };
         let state = self.state(0);
-        self.write(state.watermark, |frames| frames.state(Kind::End, &state))?;
+        self.write(state.watermark, |frames| frames.state(Kind::End, &state));
         self.sync_segment()?;
         self.segment = next;
         self.offset = DATA_START;
+        self.flushed = DATA_START;
         Ok(())
     }
 
-    pub(super) fn start_next(&self, bytes: u64) -> Result<Preparation<F>, WalError> {
-        let number = self.segment.number + 1;
-        Preparation::start(&self.fs, &self.dir, self.segment.identity, number, bytes)
-    }
-
     pub(super) fn sync_segment(&mut self) -> Result<(), WalError> {
-        if self.durable + 1 < self.next_sequence {
+        if self.durable < self.last_sequence {
+            self.flush()?;
             self.segment
                 .file
                 .sync_data()
                 .map_err(WalError::sync(&self.segment.path))?;
-            self.durable = self.next_sequence - 1;
+            self.durable = self.last_sequence;
             self.covered = self.vouched;
             self.acknowledged = self.appended;
         }

@@ -67,6 +67,7 @@ pub(crate) fn batch(seq: u64, hard_state: HardState, entries: Vec<Entry>) -> Per
     PersistBatch {
         seq: PersistSeq(seq),
         hard_state,
+        base: None,
         entries,
     }
 }
@@ -77,6 +78,7 @@ pub(crate) fn create(fs: &MemFs) -> Result<Wal<MemFs>, WalError> {
         dir(),
         IDENTITY,
         OPTIONS,
+        LogId::default(),
         &founding(),
         HardState::default(),
     )
@@ -97,6 +99,7 @@ pub(crate) fn reopen(fs: &MemFs) -> (Wal<MemFs>, Recovered) {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Model {
     pub(crate) hard_state: HardState,
+    pub(crate) base: LogId,
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -104,21 +107,42 @@ impl Model {
     pub(crate) fn founded() -> Self {
         Self {
             hard_state: HardState::default(),
+            base: LogId::default(),
             entries: founding(),
         }
     }
 
     #[must_use]
     pub(crate) fn with(&self, batch: &PersistBatch) -> Self {
-        let mut entries = self.entries.clone();
+        let mut model = self.clone();
+        model.hard_state = batch.hard_state;
+        if let Some(base) = batch.base {
+            model.base = base;
+            model.entries.clear();
+        }
         if let Some(first) = batch.entries.first() {
-            entries.truncate(usize::try_from(first.id.index.0 - 1).unwrap());
-            entries.extend(batch.entries.iter().cloned());
+            let kept = first.id.index.0 - model.base.index.0 - 1;
+            model.entries.truncate(usize::try_from(kept).unwrap());
+            model.entries.extend(batch.entries.iter().cloned());
         }
-        Self {
-            hard_state: batch.hard_state,
-            entries,
+        model
+    }
+
+    pub(crate) fn last(&self) -> LogId {
+        self.entries.last().map_or(self.base, |entry| entry.id)
+    }
+
+    /// The same log behind a later base, which is in it.
+    #[must_use]
+    pub(crate) fn behind(&self, base: LogId) -> Self {
+        let mut model = self.clone();
+        if base != self.base {
+            let at = self.entries.iter().position(|entry| entry.id == base);
+            let at = at.unwrap_or_else(|| panic!("{base} isn't in the log"));
+            model.entries.drain(..=at);
+            model.base = base;
         }
+        model
     }
 }
 
@@ -126,6 +150,7 @@ impl From<&Recovered> for Model {
     fn from(recovered: &Recovered) -> Self {
         Self {
             hard_state: recovered.hard_state,
+            base: recovered.base,
             entries: recovered.entries.clone(),
         }
     }
