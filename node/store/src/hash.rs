@@ -17,8 +17,13 @@ impl<F: Fs> Store<F> {
         hash.number(self.revision());
         hash.number(self.compact_revision());
         for (key, history) in self.index.iter() {
+            let unseen = history.unseen(self.compact_revision());
+            let kept = &history.writes()[unseen..];
+            if kept.is_empty() {
+                continue;
+            }
             hash.bytes(key);
-            for write in history.writes() {
+            for write in kept {
                 let revision = write.revision();
                 hash.number(revision.main);
                 hash.number(i64::from(revision.sub));

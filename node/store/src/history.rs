@@ -80,7 +80,7 @@ impl Kept {
     }
 
     pub(crate) fn logical_bytes(&self, key: &[u8]) -> u64 {
-        key.len() as u64 + u64::from(self.value_bytes) + WRITE_OVERHEAD_BYTES
+        tombstone_bytes(key) + u64::from(self.value_bytes)
     }
 
     /// Bytes of its record in the log.
@@ -94,7 +94,6 @@ impl Kept {
 /// Invariants:
 /// - there is at least one write
 /// - revisions rise from one write to the next
-/// - the first write is not a tombstone older than the compaction revision
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeyHistory {
     One(Kept),
@@ -102,7 +101,7 @@ pub(crate) enum KeyHistory {
 }
 
 impl KeyHistory {
-    /// Every kept write, oldest first.
+    /// Every write, oldest first; the first may be unreadable until they are swept.
     pub(crate) fn writes(&self) -> &[Kept] {
         match self {
             Self::One(write) => std::slice::from_ref(write),
@@ -112,13 +111,18 @@ impl KeyHistory {
 
     /// The write that a reader at `revision` sees, unless the key is deleted there.
     pub(crate) fn at(&self, revision: i64) -> Option<&Kept> {
+        self.newest_at(revision)
+            .filter(|write| !write.is_tombstone())
+    }
+
+    /// The newest write up to `revision`, a tombstone included.
+    pub(crate) fn newest_at(&self, revision: i64) -> Option<&Kept> {
         let writes = self.writes();
         let newest = writes.last().filter(|write| write.main <= revision);
-        let seen = newest.or_else(|| {
+        newest.or_else(|| {
             let seen = writes.partition_point(|write| write.main <= revision);
             writes.get(seen.checked_sub(1)?)
-        });
-        seen.filter(|write| !write.is_tombstone())
+        })
     }
 
     /// The write at exactly this revision.
@@ -197,11 +201,11 @@ impl KeyHistory {
             }
         }
     }
+}
 
-    pub(crate) fn logical_bytes(&self, key: &[u8]) -> u64 {
-        let writes = self.writes().iter();
-        writes.map(|write| write.logical_bytes(key)).sum()
-    }
+/// What a tombstone of `key` weighs, in logical bytes.
+pub(crate) fn tombstone_bytes(key: &[u8]) -> u64 {
+    key.len() as u64 + WRITE_OVERHEAD_BYTES
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::history::{Kept, KeyHistory, Revision};
+use crate::history::{Kept, KeyHistory, Revision, tombstone_bytes};
 use crate::op::KeyRange;
 
 /// The revision of an empty store; the first write gets the next one.
@@ -17,21 +17,37 @@ pub(crate) type Key = Arc<[u8]>;
 
 /// Keys and revisions.
 ///
+/// What a compaction makes unreadable is counted off at once, and leaves the histories later, in
+/// bounded steps: nobody waits while millions of keys are visited.
+///
 /// Invariants:
 /// - `compact_revision <= revision`
-/// - no key without a kept write; every kept write is at most at `revision`
-/// - `changed` is sorted and names every kept write above `compact_revision` that something
-///   older precedes, and every tombstone
-/// - `logical_bytes` is the sum over all kept writes
+/// - no key without a write; every write is at most at `revision`
+/// - `changed` is sorted and names every write above `compact_revision` that something older
+///   precedes, every tombstone, and what wasn't swept yet
+/// - `logical_bytes` is the sum over all writes that can be read
 #[derive(Debug)]
 pub(crate) struct Index {
     keys: BTreeMap<Key, KeyHistory>,
     pub(crate) revision: i64,
     pub(crate) compact_revision: i64,
-    /// The writes with which a later compaction drops something, so that it visits only those.
-    /// The first write of a key drops nothing: keys that never change cost nothing here.
-    changed: VecDeque<(Revision, Key)>,
+    /// The writes with which a compaction drops something, so that it visits only those. The
+    /// first write of a key drops nothing: keys that never change cost nothing here.
+    changed: VecDeque<Change>,
+    /// How many of the first in `changed` were swept and stay: those at `compact_revision`.
+    swept: usize,
     pub(crate) logical_bytes: u64,
+}
+
+/// A write that makes something older superfluous, or that is a tombstone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Change {
+    at: Revision,
+    /// Logical bytes that a compaction at this revision or later frees: those of the write
+    /// before it, and its own if it is a tombstone (but see [`Index::buried_later`]).
+    frees: u64,
+    is_tombstone: bool,
+    key: Key,
 }
 
 impl Index {
@@ -41,6 +57,7 @@ impl Index {
             revision,
             compact_revision,
             changed: VecDeque::new(),
+            swept: 0,
             logical_bytes: 0,
         }
     }
@@ -64,14 +81,18 @@ impl Index {
         self.keys.get_mut(key)?.find_mut(revision)
     }
 
-    /// The histories of the keys in `range` that have a kept write, in key order.
+    /// The histories of the keys in `range` that have a write, in key order.
     pub(crate) fn histories<'a>(
         &'a self,
         range: &KeyRange,
     ) -> impl Iterator<Item = (&'a Key, &'a KeyHistory)> + use<'a> {
-        let bounds = range.bounds();
-        let found = bounds.map(|bounds| self.keys.range::<[u8], _>(bounds));
-        found.into_iter().flatten()
+        // Finding one key is cheaper than finding where a range of one key begins and ends.
+        let (one, many) = match range {
+            KeyRange::Key(key) => (self.keys.get_key_value(&key[..]), None),
+            KeyRange::From(_) | KeyRange::Span { .. } => (None, range.bounds()),
+        };
+        let many = many.map(|bounds| self.keys.range::<[u8], _>(bounds));
+        one.into_iter().chain(many.into_iter().flatten())
     }
 
     /// The writes that a reader of `range` at `revision` sees, in key order.
@@ -89,63 +110,122 @@ impl Index {
     pub(crate) fn push(&mut self, key: &[u8], write: Kept) -> Option<Key> {
         let only = (Bound::Included(key), Bound::Included(key));
         let found = self.keys.range_mut::<[u8], _>(only).next();
-        let is_first = found.is_none();
-        let key = match found {
+        let (key, previous) = match found {
             Some((key, history)) => {
-                let last = history.writes().last().map(Kept::revision);
-                if last >= Some(write.revision()) {
+                let last = history.writes().last().copied();
+                if last.is_some_and(|last| last.revision() >= write.revision()) {
                     return None;
                 }
                 history.push(write);
-                Arc::clone(key)
+                (Arc::clone(key), last)
             }
             None => {
                 let key = Key::from(key);
                 self.keys.insert(Arc::clone(&key), KeyHistory::One(write));
-                key
+                (key, None)
             }
         };
         self.logical_bytes += write.logical_bytes(&key);
-        if !is_first || write.is_tombstone() {
-            self.changed.push_back((write.revision(), Arc::clone(&key)));
+        if previous.is_some() || write.is_tombstone() {
+            let superseded = previous.filter(|previous| !previous.is_tombstone());
+            let superseded = superseded.map_or(0, |previous| previous.logical_bytes(&key));
+            let own = if write.is_tombstone() {
+                write.logical_bytes(&key)
+            } else {
+                0
+            };
+            self.changed.push_back(Change {
+                at: write.revision(),
+                frees: superseded + own,
+                is_tombstone: write.is_tombstone(),
+                key: Arc::clone(&key),
+            });
         }
         Some(key)
     }
 
     /// Takes the newest write of `key`, which is the newest of all, back.
     pub(crate) fn pop(&mut self, key: &[u8]) -> Option<Kept> {
-        let popped = match self.keys.get_mut(key)?.pop() {
+        let newest = self.keys.get_mut(key)?.pop();
+        let is_named = newest.is_some();
+        let popped = match newest {
             Some(popped) => popped,
-            None => match self.keys.remove(key)? {
-                KeyHistory::One(only) => only,
-                KeyHistory::Many(_) => unreachable!("a write can be popped from many"),
-            },
+            None => self.keys.remove(key)?.writes()[0],
         };
         self.logical_bytes -= popped.logical_bytes(key);
-        if self
-            .changed
-            .back()
-            .is_some_and(|(at, _)| *at == popped.revision())
-        {
+        if is_named || popped.is_tombstone() {
             self.changed.pop_back();
         }
         Some(popped)
     }
 
-    /// Forgets what no read at `revision` or later sees; `released` gets every write that goes.
-    pub(crate) fn compact(&mut self, revision: i64, mut released: impl FnMut(&[u8], &Kept)) {
+    /// Makes what no read at `revision` or later sees unreadable, and counts it off. Takes no
+    /// longer than a walk over the changes since the last compaction; [`Index::sweep`] does the
+    /// rest.
+    pub(crate) fn compact(&mut self, revision: i64) {
+        let before = self.compact_revision;
+        let above = |bound: i64| {
+            self.changed
+                .partition_point(|change| change.at.main <= bound)
+        };
+        let frees = self.changed.range(above(before)..above(revision));
+        let freed: u64 = frees.map(|change| change.frees).sum();
+        let freed = freed + self.buried_later(before) - self.buried_later(revision);
+        self.logical_bytes -= freed;
         self.compact_revision = revision;
-        let compacted = self.changed.partition_point(|(at, _)| at.main <= revision);
-        // Writes at the compact revision itself are visited again: a tombstone there stays once.
-        let done = self.changed.partition_point(|(at, _)| at.main < revision);
-        for at in 0..compacted {
-            let key = Arc::clone(&self.changed[at].1);
-            self.compact_key(&key, revision, &mut released);
+        self.swept = 0;
+    }
+
+    /// Bytes of the tombstones at `revision` that are what a reader there sees: a compaction at
+    /// that very revision keeps them once.
+    fn buried_later(&self, revision: i64) -> u64 {
+        let from = self
+            .changed
+            .partition_point(|change| change.at.main < revision);
+        let there = self.changed.range(from..);
+        let there = there.take_while(|change| change.at.main == revision);
+        let seen = |change: &&Change| {
+            let history = self.keys.get(&change.key);
+            let newest = history.and_then(|history| history.newest_at(revision));
+            change.is_tombstone && newest.is_some_and(|write| write.revision() == change.at)
+        };
+        there
+            .filter(seen)
+            .map(|change| tombstone_bytes(&change.key))
+            .sum()
+    }
+
+    /// Drops what the compaction made unreadable from the histories of at most `max` changes;
+    /// `released` gets every write that goes. Whether there is more.
+    pub(crate) fn sweep(&mut self, max: usize, mut released: impl FnMut(&[u8], &Kept)) -> bool {
+        for _ in 0..max {
+            if !self.is_sweep_pending() {
+                break;
+            }
+            let change = &self.changed[self.swept];
+            let (key, is_at_compaction) = (
+                Arc::clone(&change.key),
+                change.at.main == self.compact_revision,
+            );
+            self.sweep_key(&key, &mut released);
+            if is_at_compaction {
+                // A tombstone here stays once: the next compaction visits it again.
+                self.swept += 1;
+            } else {
+                self.changed.pop_front();
+            }
         }
-        self.changed.drain(..done);
-        if self.changed.capacity() > 4 * self.changed.len() + 1024 {
+        let is_pending = self.is_sweep_pending();
+        if !is_pending && self.changed.capacity() > 4 * self.changed.len() + 1024 {
             self.changed.shrink_to(2 * self.changed.len());
         }
+        is_pending
+    }
+
+    /// Whether a compaction left something for [`Index::sweep`].
+    pub(crate) fn is_sweep_pending(&self) -> bool {
+        let next = self.changed.get(self.swept);
+        next.is_some_and(|change| change.at.main <= self.compact_revision)
     }
 
     /// While the log is read: what the newest write of `key` hides from readers at the compact
@@ -153,24 +233,29 @@ impl Index {
     pub(crate) fn compact_while_loading(
         &mut self,
         key: &[u8],
-        released: &mut impl FnMut(&[u8], &Kept),
+        mut released: impl FnMut(&[u8], &Kept),
     ) {
-        let compact_revision = self.compact_revision;
-        self.compact_key(key, compact_revision, released);
-        while let Some((at, _)) = self.changed.back()
-            && at.main < compact_revision
+        let mut freed = 0;
+        self.sweep_key(key, &mut |key, write| {
+            freed += write.logical_bytes(key);
+            released(key, write);
+        });
+        self.logical_bytes -= freed;
+        while let Some(change) = self.changed.back()
+            && change.at.main < self.compact_revision
         {
             self.changed.pop_back();
         }
+        // Those at the compact revision are as if swept.
+        self.swept = self.changed.len();
     }
 
-    fn compact_key(&mut self, key: &[u8], revision: i64, released: &mut impl FnMut(&[u8], &Kept)) {
+    fn sweep_key(&mut self, key: &[u8], released: &mut impl FnMut(&[u8], &Kept)) {
         let Some(history) = self.keys.get_mut(key) else {
             return;
         };
-        let unseen = history.unseen(revision);
+        let unseen = history.unseen(self.compact_revision);
         for write in &history.writes()[..unseen] {
-            self.logical_bytes -= write.logical_bytes(key);
             released(key, write);
         }
         if unseen == history.writes().len() {
@@ -187,13 +272,18 @@ impl Index {
             "compacted beyond the revision"
         );
         let mut logical_bytes = 0;
-        let mut to_visit = 0;
         for (key, history) in &self.keys {
+            assert!(!history.writes().is_empty(), "key {key:?} has no write");
+            let unseen = history.unseen(self.compact_revision);
             assert!(
-                !history.writes().is_empty(),
-                "key {key:?} has no kept write"
+                unseen == 0 || self.is_sweep_pending(),
+                "the sweep left something of {key:?}"
             );
-            logical_bytes += history.logical_bytes(key);
+            let kept = &history.writes()[unseen..];
+            logical_bytes += kept
+                .iter()
+                .map(|write| write.logical_bytes(key))
+                .sum::<u64>();
             let mut last = None;
             for (at, write) in history.writes().iter().enumerate() {
                 let revision = write.revision();
@@ -202,20 +292,13 @@ impl Index {
                     revision.main <= self.revision,
                     "{key:?} was written in the future"
                 );
-                let is_buried = write.is_tombstone() && at == 0;
-                assert!(
-                    !is_buried || revision.main >= self.compact_revision,
-                    "{key:?} begins with a tombstone that compaction should have taken"
-                );
                 let is_above = revision.main > self.compact_revision;
-                let must_visit = at > 0 || write.is_tombstone();
-                if must_visit && (is_above || write.is_tombstone()) {
-                    let named = |entry: &(Revision, Key)| entry.cmp(&(revision, Arc::clone(key)));
+                if write.is_tombstone() || (at > 0 && is_above) {
+                    let named = |change: &Change| (change.at, &change.key).cmp(&(revision, key));
                     assert!(
                         self.changed.binary_search_by(named).is_ok(),
                         "compaction would miss {key:?} at {revision:?}"
                     );
-                    to_visit += 1;
                 }
                 last = Some(revision);
             }
@@ -228,6 +311,5 @@ impl Index {
             self.changed.iter().is_sorted(),
             "the list of changes is not sorted"
         );
-        assert!(to_visit <= self.changed.len());
     }
 }

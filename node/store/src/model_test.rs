@@ -464,6 +464,7 @@ fn disturb(
     match random.u32(0..40) {
         0..4 => store.store.flush().unwrap(),
         4..6 => store.sync(),
+        9..12 => drop(store.store.sweep()),
         6 => store.checkpoint(),
         7 if random.bool() => {
             let before = store.applied();

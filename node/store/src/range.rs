@@ -34,22 +34,21 @@ impl<F: Fs> Store<F> {
         current_revision: i64,
     ) -> Result<RangeResult, ReadError> {
         let revision = self.readable_revision(op, current_revision)?;
-        let count = self.index.pairs(&op.range, revision).count() as i64;
+        let read_limit = if op.count_only { 0 } else { read_limit(op) };
+        let mut found: Vec<Found<'_>> = Vec::new();
+        let mut count = 0;
+        for (at, (key, write)) in self.index.pairs(&op.range, revision).enumerate() {
+            if at < read_limit && passes_filters(op, write) {
+                found.push((key, write));
+            }
+            count += 1;
+        }
         let answer = |kvs, more| RangeResult {
             kvs,
             more,
             count,
             revision: current_revision,
         };
-        if op.count_only {
-            return Ok(answer(Vec::new(), false));
-        }
-        let mut found: Vec<Found<'_>> = self
-            .index
-            .pairs(&op.range, revision)
-            .take(read_limit(op))
-            .filter(|(_, write)| passes_filters(op, write))
-            .collect();
         let limit = usize::try_from(op.limit).unwrap_or(0);
         let more = limit > 0 && found.len() > limit;
         let limit = if more { limit } else { found.len() };

@@ -233,7 +233,7 @@ impl<F: Fs> Reader<F> {
             held.live_bytes += bytes as u64;
             if record.revision.main <= self.index.compact_revision {
                 let table = &mut self.table;
-                self.index.compact_while_loading(&key, &mut |key, write| {
+                self.index.compact_while_loading(&key, |key, write| {
                     table.get_mut(write.location.slot).release(key, write);
                 });
             }
@@ -252,8 +252,9 @@ impl<F: Fs> Reader<F> {
             if revision <= self.index.compact_revision || revision > self.index.revision {
                 return Err("a compaction that can't have been");
             }
+            self.index.compact(revision);
             let table = &mut self.table;
-            self.index.compact(revision, |key, write| {
+            self.index.sweep(usize::MAX, |key, write| {
                 table.get_mut(write.location.slot).release(key, write);
             });
         }

@@ -18,6 +18,9 @@ use crate::result::WriteResult;
 use crate::sync::{Checkpoint, Checkpointed, SyncPoint, Synced};
 use crate::write::Write;
 
+/// Changes that are visited under one exclusive borrow: about a millisecond.
+const SWEEP_MAX: usize = 1024;
+
 /// What may differ from member to member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreOptions {
@@ -226,6 +229,16 @@ impl<F: Fs> Store<F> {
         Ok(())
     }
 
+    /// Frees a bounded part of what compactions made unreadable; whether there is more. It is
+    /// counted off when the compaction is applied: when, or whether, this is called doesn't show
+    /// in any answer.
+    pub fn sweep(&mut self) -> bool {
+        let table = &mut self.log.table;
+        self.index.sweep(SWEEP_MAX, |key, write| {
+            table.get_mut(write.location.slot).release(key, write);
+        })
+    }
+
     /// Hands what was applied to the file system, in one write. Nothing is durable yet.
     ///
     /// # Errors
@@ -290,10 +303,7 @@ impl<F: Fs> Store<F> {
             self.log.finish(at, None, None);
             return Err(refusal);
         }
-        let table = &mut self.log.table;
-        self.index.compact(revision, |key, write| {
-            table.get_mut(write.location.slot).release(key, write);
-        });
+        self.index.compact(revision);
         self.log.finish(at, Some(revision), None);
         Ok(WriteResult::Compact {
             revision: self.index.revision,

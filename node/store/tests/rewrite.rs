@@ -164,6 +164,7 @@ fn small_neighbours_become_one() {
 
 /// Lets a rewrite happen up to where it needs `needs` for the `count`-th time.
 fn until(node: &mut Node, needs: RewriteNeeds, mut count: u32) -> Rewrite<MemFs> {
+    while node.store.sweep() {}
     let mut rewrite = node.store.next_rewrite().expect("one is worth it");
     loop {
         let next = rewrite.step().unwrap().expect("it isn't over");
@@ -188,6 +189,11 @@ fn finish(node: &mut Node, mut rewrite: Rewrite<MemFs>) {
 fn there_is_one_rewrite_at_a_time() {
     let fs = MemFs::new(4);
     let mut node = ghost(&fs);
+    assert!(
+        node.store.next_rewrite().is_none(),
+        "what is dead isn't known yet"
+    );
+    while node.store.sweep() {}
     let rewrite = node.store.next_rewrite().unwrap();
     assert!(node.store.next_rewrite().is_none());
     drop(rewrite);

@@ -19,10 +19,11 @@ const SMALL_PART: u64 = 8;
 
 impl<F: Fs> Store<F> {
     /// The next rewrite that is worth it: old segments of which too little is alive, or small
-    /// neighbours. One at a time; `None` while there is one.
+    /// neighbours. One at a time: `None` while there is one, and while [`Store::sweep`] has
+    /// something to do, since what it frees needn't be copied.
     pub fn next_rewrite(&mut self) -> Option<Rewrite<F>> {
         let log = &self.log;
-        if Arc::strong_count(&log.rewriting) > 1 {
+        if Arc::strong_count(&log.rewriting) > 1 || self.index.is_sweep_pending() {
             return None;
         }
         let run = self.worth_rewriting()?;

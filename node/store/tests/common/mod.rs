@@ -126,6 +126,7 @@ impl Node {
 
     /// Does the next rewrite, if one is worth it.
     pub(crate) fn rewrite(&mut self) -> Result<bool, StoreIoError> {
+        while self.store.sweep() {}
         let Some(mut rewrite) = self.store.next_rewrite() else {
             return Ok(false);
         };
