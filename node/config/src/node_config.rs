@@ -18,6 +18,8 @@ const NAME: &str = "default";
 const TOKEN: &str = "etcd-cluster";
 const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
+/// etcd's default: 2 GiB.
+const QUOTA_BYTES: u64 = 2 << 30;
 
 /// Everything that may differ from node to node, settled.
 ///
@@ -52,6 +54,8 @@ pub struct NodeConfig {
     pub heartbeat_interval: Duration,
     /// Shortest time without a leader before an election.
     pub election_timeout: Duration,
+    /// Logical bytes of the store from which writes that add more are refused.
+    pub quota_backend_bytes: u64,
     /// What is worth a line of the log.
     pub log_level: LogLevel,
     /// How a line of the log looks.
@@ -97,6 +101,7 @@ impl Default for NodeConfig {
             },
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_secs(1),
+            quota_backend_bytes: QUOTA_BYTES,
             log_level: LogLevel::Info,
             log_format: LogFormat::Json,
             admin_token_file: None,
@@ -169,6 +174,10 @@ impl NodeConfig {
             election_timeout: said
                 .election_timeout
                 .map_or(default.election_timeout, |i| i.0),
+            quota_backend_bytes: said
+                .quota_backend_bytes
+                .filter(|bytes| *bytes > 0)
+                .unwrap_or(default.quota_backend_bytes),
             log_level: said.log_level.unwrap_or(default.log_level),
             log_format: said.log_format.unwrap_or(default.log_format),
             admin_token_file: said.admin_token_file,

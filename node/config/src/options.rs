@@ -39,6 +39,12 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub election_timeout: Option<Interval>,
 
+    /// Bytes of keys and values, history included, from which writes that add more are refused
+    /// until deletes and compaction have made room; 0 means the default [default: 2147483648].
+    #[arg(long, value_name = "BYTES", help_heading = MEMBER)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota_backend_bytes: Option<u64>,
+
     /// Where to listen for clients (gRPC and HTTP) [default: http://localhost:2379].
     #[arg(
         long,
@@ -165,6 +171,7 @@ impl Options {
             data_dir,
             heartbeat_interval,
             election_timeout,
+            quota_backend_bytes,
             listen_client_urls,
             advertise_client_urls,
             listen_peer_urls,

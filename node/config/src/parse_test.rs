@@ -208,8 +208,8 @@ fn mistakes_are_told_in_one_line_that_names_flag_and_value() {
             "unknown flag --nam (did you mean --name?); --help lists all",
         ),
         (
-            &["--quota-backend-bytes=1"],
-            "unknown flag --quota-backend-bytes; --help lists all",
+            &["--snapshot-count=1"],
+            "unknown flag --snapshot-count; --help lists all",
         ),
         (&["run"], "\"run\" is not a flag; --help lists all"),
         (&["--name"], "--name needs a value"),

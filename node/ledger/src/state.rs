@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use raftery_behaviour::{MemberId, SCORE_MAX, SCORE_MIN, Verdict, Window, add_to_score};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::batch::{LedgerBatch, LedgerRow};
 
@@ -34,7 +34,7 @@ pub enum Ignored {
 }
 
 /// What is known about a member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// The sum of its points, between [`SCORE_MIN`] and [`SCORE_MAX`]. Provisional: it doesn't
     /// fade with time yet.
@@ -48,7 +48,7 @@ pub struct Standing {
 }
 
 /// Batches that were dropped before they were exported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// The Raft index of the first lost batch.
     pub first_index: u64,
@@ -65,7 +65,7 @@ pub struct Gap {
 /// - `exported_index <= last_index`, and no row is above `last_index`
 /// - every score is between [`SCORE_MIN`] and [`SCORE_MAX`]
 /// - `gaps` rise and don't overlap, and lie before the first row
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     rows: VecDeque<LedgerRow>,
     retained_max: usize,

@@ -72,8 +72,9 @@ impl Membership {
         }
     }
 
-    /// The committed entry at `index` says `change`.
-    pub(crate) fn activate(&mut self, index: LogIndex, change: &ConfChange) {
+    /// The committed entry at `index` says `change`. Raft keeps its own configuration; this is for
+    /// whoever records it with what is applied.
+    pub fn activate(&mut self, index: LogIndex, change: &ConfChange) {
         self.index = index;
         match change {
             ConfChange::Found { members } => {

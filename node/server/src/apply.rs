@@ -1,16 +1,19 @@
 //! The apply task: the only writer of the replicated state.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 use raftery_raft::{Entry, LogIndex};
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{info, warn};
 
-use crate::command::{CommandError, Outcome};
+use crate::command::Outcome;
 use crate::driver::Input;
 use crate::error::RequestError;
 use crate::members::Members;
+use crate::meta::{Meta, Settings};
 use crate::pulse::Pulse;
-use crate::state::{Settings, State};
+use crate::state::{State, StateError};
+use crate::transport::Received;
 
 /// Entries applied under one write lock; readers get their turn in between.
 const ENTRIES_PER_LOCK: usize = 256;
@@ -29,10 +32,19 @@ pub struct Committed {
     pub reply: Option<Reply>,
 }
 
+/// What the apply task is given, in order.
+#[derive(Debug)]
+pub enum ToApply {
+    /// Committed entries.
+    Entries(Vec<Committed>),
+    /// A received state in the place of the present one.
+    Install(Box<Received>),
+}
+
 /// The apply task.
 #[derive(Debug)]
 pub struct Apply {
-    /// Written by this task only.
+    /// Written by this task, and by the keeper where it tells the store what is durable.
     pub state: Arc<RwLock<State>>,
     /// Told how far it is.
     pub driver: mpsc::UnboundedSender<Input>,
@@ -46,25 +58,34 @@ impl Apply {
     /// Applies what is committed until the driver is gone, and what it left.
     ///
     /// # Errors
-    /// When an entry can't be understood; the process must end.
+    /// When an entry can't be understood, or the store can't be written; the process must end.
     pub async fn run(
         self,
-        mut committed: mpsc::UnboundedReceiver<Vec<Committed>>,
-    ) -> Result<(), CommandError> {
+        mut committed: mpsc::UnboundedReceiver<ToApply>,
+    ) -> Result<(), StateError> {
         let mut told = Told::default();
-        while let Some(batch) = committed.recv().await {
-            let mut batch = batch.into_iter().peekable();
-            while batch.peek().is_some() {
-                let chunk = batch.by_ref().take(ENTRIES_PER_LOCK);
-                let (applied, answers) = self.apply_chunk(chunk, &mut told)?;
-                // The driver first: whoever is answered now may read at once. It may be gone
-                // (a leader that removed itself, say); what it left is applied all the same.
-                let _ = self.driver.send(Input::Applied(applied));
-                self.applied.send_replace(applied);
-                for (reply, answer) in answers {
-                    // A waiter that gave up isn't there any more.
-                    let _ = reply.send(Ok(answer));
-                }
+        self.show(&self.state(), &mut told);
+        while let Some(next) = committed.recv().await {
+            match next {
+                ToApply::Entries(batch) => self.entries(batch, &mut told)?,
+                ToApply::Install(received) => self.install(*received, &mut told)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn entries(&self, batch: Vec<Committed>, told: &mut Told) -> Result<(), StateError> {
+        let mut batch = batch.into_iter().peekable();
+        while batch.peek().is_some() {
+            let chunk = batch.by_ref().take(ENTRIES_PER_LOCK);
+            let (applied, answers) = self.apply_chunk(chunk, told)?;
+            // The driver first: whoever is answered now may read at once. It may be gone
+            // (a leader that removed itself, say); what it left is applied all the same.
+            let _ = self.driver.send(Input::Applied(applied));
+            self.applied.send_replace(applied);
+            for (reply, answer) in answers {
+                // A waiter that gave up isn't there any more.
+                let _ = reply.send(Ok(answer));
             }
         }
         Ok(())
@@ -74,7 +95,7 @@ impl Apply {
         &self,
         chunk: impl Iterator<Item = Committed>,
         told: &mut Told,
-    ) -> Result<(LogIndex, Answers), CommandError> {
+    ) -> Result<(LogIndex, Answers), StateError> {
         let mut state = self.state.write().expect("no holder of the lock panics");
         let mut answers = Vec::new();
         for Committed { entry, reply } in chunk {
@@ -83,20 +104,49 @@ impl Apply {
                 answers.push((reply, (entry.id.index, outcome)));
             }
         }
+        state.store.flush()?;
+        self.show(&state, told);
+        Ok((state.applied().index, answers))
+    }
+
+    fn install(&self, received: Received, told: &mut Told) -> Result<(), StateError> {
+        let mut state = self.state.write().expect("no holder of the lock panics");
+        let retired = state.install(received.state)?;
+        let last = state.applied();
+        info!(%last, revision = state.store.revision(), "took over the leader's snapshot");
+        self.show(&state, told);
+        drop(state);
+        let _ = self.driver.send(Input::Installed(last));
+        self.applied.send_replace(last.index);
+        // Readers may be at the files; what can't be removed now goes at the next start.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = retired.remove() {
+                warn!(%error, "files of the state before the snapshot stay until the next start");
+            }
+        });
+        Ok(())
+    }
+
+    /// Tells everyone what changed.
+    fn show(&self, state: &State, told: &mut Told) {
+        let Meta {
+            members, settings, ..
+        } = &state.meta;
         self.pulse
-            .set_applied(state.settings.is_open, state.store.revision());
+            .set_applied(settings.is_open, state.store.revision(), state.store.logical_bytes());
         // A driver that is gone needs to know no more.
-        if state.members != told.members {
-            told.members.clone_from(&state.members);
-            let _ = self
-                .driver
-                .send(Input::MembersChanged(state.members.clone()));
+        if *members != told.members {
+            told.members.clone_from(members);
+            let _ = self.driver.send(Input::MembersChanged(members.clone()));
         }
-        if state.settings != told.settings {
-            told.settings = state.settings;
-            let _ = self.driver.send(Input::SettingsChanged(state.settings));
+        if *settings != told.settings {
+            told.settings = *settings;
+            let _ = self.driver.send(Input::SettingsChanged(*settings));
         }
-        Ok((state.applied, answers))
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().expect("no holder of the lock panics")
     }
 }
 

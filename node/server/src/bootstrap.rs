@@ -432,6 +432,7 @@ fn write_wal(
         &wal_dir(data_dir),
         identity,
         options,
+        LogId::default(),
         &first,
         hard_state,
     )

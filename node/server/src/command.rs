@@ -101,6 +101,12 @@ pub enum CommandError {
     /// An unknown kind, or damaged.
     #[error("unknown or damaged command in the log: was it written by a newer version?")]
     Command(#[source] postcard::Error),
+    /// What was recorded of the membership can't be read.
+    #[error("unknown or damaged record of the membership: was it written by a newer version?")]
+    Protobuf(#[source] prost::DecodeError),
+    /// A change of membership of an unknown kind.
+    #[error(transparent)]
+    Membership(crate::transport::codec::CodecError),
 }
 
 /// Encodes a command for the log.

@@ -2,7 +2,7 @@
 //! that turns these into etcd's codes and strings.
 
 use raftery_raft::{ConfChangeError, MemberId};
-use raftery_store::{RequestError as InvalidRequest, StoreError};
+use raftery_store::{ReadError, RequestError as InvalidRequest, StoreError};
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +13,12 @@ pub enum RequestError {
     /// Refused by the state machine, on every member alike.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store is as large as it may get, or a disk is full: writes that add more must wait.
+    #[error("no space: delete and compact, or raise the quota")]
+    NoSpace,
+    /// A value can't be read from this member's disk.
+    #[error("this member can't read its store: {0}")]
+    Unreadable(String),
     /// The encoded request is larger than the limit.
     #[error("request of {bytes} bytes, at most {bytes_max} are taken")]
     TooLarge {
@@ -65,6 +71,15 @@ pub enum RequestError {
         /// Message.
         message: String,
     },
+}
+
+impl From<ReadError> for RequestError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Refused(refusal) => refusal.into(),
+            ReadError::Io(error) => Self::Unreadable(error.to_string()),
+        }
+    }
 }
 
 /// Why a change of membership was refused.

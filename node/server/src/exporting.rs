@@ -52,10 +52,10 @@ impl Source for AppliedLedger {
             applied.mark_unchanged();
             let (rows, pending) = {
                 let state = self.state.read().expect("no holder of the lock panics");
-                let cursor = state.ledger.exported_index();
+                let cursor = state.meta.ledger.exported_index();
                 (
-                    state.ledger.batches_after(cursor, max),
-                    state.ledger.pending(),
+                    state.meta.ledger.batches_after(cursor, max),
+                    state.meta.ledger.pending(),
                 )
             };
             if !rows.is_empty() {

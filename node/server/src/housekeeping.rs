@@ -33,7 +33,7 @@ async fn publish(running: &Running, config: &NodeConfig) {
     let id = running.me.id;
     let differs = {
         let state = running.state.read().expect("no holder of the lock panics");
-        let record = state.members.get(&id);
+        let record = state.meta.members.get(&id);
         record
             .is_some_and(|r| r.name != config.name || r.client_urls != config.advertise_client_urls)
     };
@@ -66,7 +66,13 @@ async fn promote(running: &Running) {
 fn waiting(running: &Running) -> Vec<MemberId> {
     let status = running.driver.status.borrow().clone();
     let state = running.state.read().expect("no holder of the lock panics");
-    let wants = |id: &MemberId| state.members.get(id).is_some_and(|r| r.promote_when_ready);
+    let wants = |id: &MemberId| {
+        state
+            .meta
+            .members
+            .get(id)
+            .is_some_and(|r| r.promote_when_ready)
+    };
     status
         .membership
         .learners

@@ -1,11 +1,15 @@
 //! Listening sockets.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::ServiceExt;
 use raftery_config::ListenUrl;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -83,7 +87,7 @@ async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, Ru
 struct NoDelay(TcpListener);
 
 impl axum::serve::Listener for NoDelay {
-    type Io = tokio::net::TcpStream;
+    type Io = Connection;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
@@ -91,10 +95,43 @@ impl axum::serve::Listener for NoDelay {
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%address, %error, "the connection was closed while it was accepted");
         }
-        (stream, address)
+        (Connection(stream), address)
     }
 
     fn local_addr(&self) -> std::io::Result<Self::Addr> {
         self.0.local_addr()
+    }
+}
+
+/// A connection that doesn't offer to write several pieces at once. The HTTP/2 library then copies
+/// small answers into one buffer, and one call sends them all; otherwise it would hand each of 256
+/// bytes and more to the system on its own.
+struct Connection(TcpStream);
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }

@@ -25,6 +25,7 @@ pub struct Metrics {
     dropped_messages: Counter,
     malformed_messages: Counter,
     refused_peers: Counter,
+    refused_snapshots: Counter,
     verdict_points: Gauge,
     verdicts: Family<KindLabel, Counter>,
     process: Process,
@@ -125,6 +126,7 @@ impl Metrics {
             dropped_messages: Counter::default(),
             malformed_messages: Counter::default(),
             refused_peers: Counter::default(),
+            refused_snapshots: Counter::default(),
             verdict_points: Gauge::default(),
             verdicts: Family::default(),
             process: Process::default(),
@@ -179,6 +181,11 @@ impl Metrics {
                 "raftery_peers_refused",
                 "Connections refused: another cluster's, for another member, or a removed one's",
                 &self.refused_peers,
+            ),
+            (
+                "raftery_snapshots_refused",
+                "Snapshots not taken: broken off, truncated, or with a wrong checksum",
+                &self.refused_snapshots,
             ),
         ] {
             registry.register(name, help, counter.clone());
@@ -312,6 +319,11 @@ impl Metrics {
     /// A connection of a peer was refused.
     pub fn count_refused_peer(&self) {
         self.refused_peers.inc();
+    }
+
+    /// A peer's snapshot wasn't taken.
+    pub fn count_refused_snapshot(&self) {
+        self.refused_snapshots.inc();
     }
 
     /// The leader judged this member.

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use raftery_config::NodeConfig;
 use raftery_fs::RealFs;
 use raftery_proto::peer as proto;
 use raftery_raft::{
-    ConfChange, LogIndex, MemberId, ProposeError, Raft, RaftConfig, Recovered, RoleKind,
+    ConfChange, HardState, LogId, LogIndex, MemberId, ProposeError, Raft, RaftConfig, Recovered,
+    RoleKind,
 };
-use raftery_wal::{Wal, WalOptions, WalWriter};
+use raftery_wal::{Wal, WalError, WalOptions, WalWriter};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
@@ -20,17 +21,17 @@ use tracing::{debug, info, warn};
 
 use crate::apply::Apply;
 use crate::clock;
-use crate::command::CommandError;
 use crate::driver::{
     ClientInput, Driver, DriverConfig, DriverHandle, Ended, Inbox, Input, Parts, wal_events,
 };
 use crate::error::{MembershipError, RequestError};
 use crate::exporting::{self, ExportHandle};
 use crate::incarnation::random_id;
+use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::pulse::Pulse;
-use crate::state::State;
-use crate::transport::{self, Me, Transport};
+use crate::state::{State, StateError};
+use crate::transport::{self, Me, Receiving, SnapshotSender, Transport};
 use crate::{RunError, housekeeping};
 
 /// Messages from peers that wait for the driver; more are dropped.
@@ -51,6 +52,8 @@ pub struct Running {
     pub pulse: Arc<Pulse>,
     /// How the export to MongoDB goes; `None` without MongoDB.
     pub export: Option<ExportHandle>,
+    /// A snapshot on its way here.
+    pub receiving: Receiving,
     /// How long a client's request may take.
     pub request_timeout: Duration,
     metrics: Arc<Metrics>,
@@ -65,7 +68,9 @@ pub struct Tasks {
     /// Ends when the node must.
     pub driver: JoinHandle<Ended>,
     /// Ends with the driver, or when an entry can't be understood.
-    pub apply: JoinHandle<Result<(), CommandError>>,
+    pub apply: JoinHandle<Result<(), StateError>>,
+    /// Makes durable what is applied; ends when it is dropped.
+    pub keeper: Keeper,
     /// End with the driver.
     pub others: Vec<JoinHandle<()>>,
 }
@@ -84,7 +89,16 @@ pub fn wal_dir(data_dir: &Path) -> PathBuf {
 /// # Errors
 /// When it is damaged, another's, or can't be read.
 pub fn open_wal(data_dir: &Path) -> Result<Option<Log>, RunError> {
-    let opened = Wal::open(RealFs, &wal_dir(data_dir), WalOptions::default());
+    let dir = wal_dir(data_dir);
+    let options = WalOptions::default();
+    let opened = match Wal::open(RealFs, &dir, options) {
+        Err(WalError::Repairable(damage)) => {
+            warn!(%damage, "the write-ahead log is damaged: its files are kept aside, and what is \
+                   lost is fetched from the leader");
+            Wal::begin_repair(RealFs, &dir, options).map(Some)
+        }
+        opened => opened,
+    };
     let Some((wal, recovered)) = opened.map_err(RunError::Wal)? else {
         return Ok(None);
     };
@@ -116,9 +130,15 @@ pub fn start(
         id: identity.member_id,
         peer_urls: config.initial_advertise_peer_urls.clone(),
     });
+    let state = State::open(&config.data_dir)?;
+    let applied = state.applied();
+    let mut wal = wal;
+    let recovered = fit(&mut wal, recovered, applied)?;
     info!(
         member = %me.id,
         cluster = format!("{:x}", me.cluster_id),
+        %applied,
+        revision = state.store.revision(),
         entries = recovered.entries.len(),
         term = %recovered.hard_state.term,
         "starting as a member"
@@ -133,7 +153,11 @@ pub fn start(
         },
         Recovered {
             hard_state: recovered.hard_state,
+            base: recovered.base,
             entries: recovered.entries,
+            applied: applied.index,
+            membership: state.meta.membership.clone(),
+            repair_until: wal.repair_until(),
         },
     );
 
@@ -150,10 +174,10 @@ pub fn start(
         last_turn_ms: Arc::clone(&last_turn_ms),
     };
 
-    let state = Arc::new(RwLock::new(State::default()));
+    let state = Arc::new(RwLock::new(state));
     let pulse = Arc::new(Pulse::default());
     let (committed, committed_in) = mpsc::unbounded_channel();
-    let (applied_out, applied) = watch::channel(LogIndex(0));
+    let (applied_out, applied_in) = watch::channel(applied.index);
     let apply = Apply {
         state: Arc::clone(&state),
         driver: driver_handle.inputs.clone(),
@@ -161,6 +185,7 @@ pub fn start(
         pulse: Arc::clone(&pulse),
     };
     let apply_task = tokio::spawn(apply.run(committed_in));
+    let keeper = Keeper::spawn(Arc::clone(&state), driver_handle.inputs.clone())?;
     let transport = Transport::new(
         Arc::clone(&me),
         driver_handle.inputs.clone(),
@@ -174,6 +199,12 @@ pub fn start(
         apply: committed,
         metrics: Arc::clone(metrics),
         pulse: Arc::clone(&pulse),
+        snapshots: SnapshotSender {
+            me: Arc::clone(&me),
+            state: Arc::clone(&state),
+            inputs: driver_handle.inputs.clone(),
+        },
+        applied: applied.index,
     };
     let timers = DriverConfig {
         heartbeat_interval: config.heartbeat_interval,
@@ -190,7 +221,7 @@ pub fn start(
     let (export, export_task) = match &config.ledger_mongodb_uri_file {
         Some(file) => {
             let (handle, task) =
-                exporting::start(file.clone(), &me, &driver_handle, &state, applied);
+                exporting::start(file.clone(), &me, &driver_handle, &state, applied_in);
             (Some(handle), Some(task))
         }
         None => (None, None),
@@ -201,6 +232,7 @@ pub fn start(
         state,
         pulse,
         export,
+        receiving: Receiving::default(),
         // etcd's: 5 s of grace and two elections.
         request_timeout: Duration::from_secs(5) + config.election_timeout * 2,
         metrics: Arc::clone(metrics),
@@ -222,9 +254,47 @@ pub fn start(
         Tasks {
             driver: driver_task,
             apply: apply_task,
+            keeper,
             others,
         },
     ))
+}
+
+/// Makes the log begin behind what is applied, if it doesn't reach there: what is applied was
+/// committed, so this is as if a snapshot had been installed. It happens when a crash took the
+/// log's end, or came between a snapshot's installation and the log's note of it.
+fn fit(
+    wal: &mut Wal<RealFs>,
+    recovered: raftery_wal::Recovered,
+    applied: LogId,
+) -> Result<raftery_wal::Recovered, RunError> {
+    let base = recovered.base;
+    if applied.index < base.index {
+        return Err(RunError::StateBehindLog { applied, base });
+    }
+    let place = usize::try_from(applied.index.0 - base.index.0).unwrap_or(usize::MAX);
+    let at = match place.checked_sub(1) {
+        None => Some(base),
+        Some(place) => recovered.entries.get(place).map(|entry| entry.id),
+    };
+    if at == Some(applied) {
+        return Ok(recovered);
+    }
+    warn!(%applied, "the log doesn't reach what is applied; it begins there now");
+    let found = recovered.hard_state;
+    let hard_state = HardState {
+        // A vote in a term that was forgotten was never answered.
+        term: found.term.max(applied.term),
+        vote: found.vote.filter(|_| found.term >= applied.term),
+        commit: found.commit.max(applied.index),
+    };
+    wal.rebase(applied, hard_state).map_err(RunError::Wal)?;
+    Ok(raftery_wal::Recovered {
+        hard_state,
+        base: applied,
+        entries: Vec::new(),
+        ..recovered
+    })
 }
 
 /// Whole milliseconds.
@@ -233,6 +303,11 @@ fn millis(d: Duration) -> u64 {
 }
 
 impl Running {
+    /// The replicated state, to be read for a moment.
+    pub fn read_state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().expect("no holder of the lock panics")
+    }
+
     /// A number for a client that waits.
     pub fn next_request(&self) -> u64 {
         self.next_request.fetch_add(1, Ordering::Relaxed)
@@ -336,7 +411,7 @@ impl Running {
     pub fn channel_to(&self, member: MemberId) -> Option<Channel> {
         let url = {
             let state = self.state.read().expect("no holder of the lock panics");
-            state.members.get(&member)?.peer_urls.first()?.clone()
+            state.meta.members.get(&member)?.peer_urls.first()?.clone()
         };
         let mut channels = self.channels.lock().expect("no holder of the lock panics");
         if let Some((known, channel)) = channels.get(&member)

@@ -15,6 +15,8 @@ pub struct Pulse {
     term: AtomicU64,
     is_open: AtomicBool,
     revision: AtomicI64,
+    /// Logical bytes of the store.
+    logical_bytes: AtomicU64,
 }
 
 impl Pulse {
@@ -28,7 +30,8 @@ impl Pulse {
     }
 
     /// Entries were applied.
-    pub fn set_applied(&self, is_open: bool, revision: i64) {
+    pub fn set_applied(&self, is_open: bool, revision: i64, logical_bytes: u64) {
+        self.logical_bytes.store(logical_bytes, Ordering::Relaxed);
         self.is_open.store(is_open, Ordering::Relaxed);
         self.revision.store(revision, Ordering::Relaxed);
     }
@@ -56,6 +59,12 @@ impl Pulse {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.is_open.load(Ordering::Relaxed)
+    }
+
+    /// What the store's kept writes weigh.
+    #[must_use]
+    pub fn logical_bytes(&self) -> u64 {
+        self.logical_bytes.load(Ordering::Relaxed)
     }
 
     /// The store's newest revision.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use raftery_config::{ClusterStart, NodeConfig};
 use raftery_proto::peer::peer_server::PeerServer;
-use raftery_raft::RoleKind;
+use raftery_raft::{LogId, RoleKind};
+use raftery_store::StoreIoError;
 use raftery_wal::WalError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -14,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::bootstrap::{self, AssignError, Assignment, Introductions};
-use crate::command::CommandError;
 use crate::driver::{Ended, Input};
 use crate::grpc::Gateway;
 use crate::handle::Handle;
 use crate::listen::Listeners;
 use crate::metrics::Metrics;
 use crate::node::{self, Log, Running, Tasks};
+use crate::state::StateError;
 use crate::transport::{FRAME_BYTES_MAX, PeerService};
 use crate::{grpc, http, incarnation};
 
@@ -53,9 +54,20 @@ pub enum RunError {
     /// The write-ahead log is damaged, another's, or failed.
     #[error("write-ahead log: {0}")]
     Wal(#[source] WalError),
-    /// An entry of the log can't be understood.
+    /// The state is damaged, failed, or can't be understood.
     #[error(transparent)]
-    Command(#[from] CommandError),
+    State(#[from] StateError),
+    /// The log was cut behind what the state machine had durable, and that is gone.
+    #[error(
+        "the store holds entries up to {applied}, but the write-ahead log begins behind {base}: the \
+         store was lost or is an older copy. This disk can't go on; replace the member"
+    )]
+    StateBehindLog {
+        /// What the store holds.
+        applied: LogId,
+        /// Where the log begins.
+        base: LogId,
+    },
     /// The peers have founded a cluster with another disk in this node's place.
     #[error(
         "the peer at {url} belongs to cluster {cluster_id:x}, which knows another disk under this \
@@ -98,7 +110,8 @@ impl RunError {
             Self::Listen { .. } | Self::File { .. } | Self::Io(_) | Self::Task(_) => 1,
             Self::Removed => 10,
             Self::Wal(WalError::Sync { .. } | WalError::Failed) => 11,
-            Self::Wal(_) | Self::Command(_) => 12,
+            Self::State(StateError::Store(StoreIoError::Sync { .. } | StoreIoError::Failed)) => 11,
+            Self::Wal(_) | Self::State(_) | Self::StateBehindLog { .. } => 12,
             Self::FoundedWithoutUs { .. }
             | Self::TokenMismatch { .. }
             | Self::JoinRefused { .. } => 13,
@@ -287,6 +300,7 @@ async fn supervise(
         // Whoever waits for what was committed is still answered.
         tasks.apply.await??;
     }
+    drop(tasks.keeper);
     for task in tasks.others {
         task.abort();
     }
@@ -297,6 +311,7 @@ async fn supervise(
             error!(%failure, "ending: what was not synced must not be acknowledged");
             Err(RunError::Wal(failure))
         }
+        Ended::StateFailed(failure) => Err(RunError::State(failure)),
     }
 }
 

@@ -1,244 +1,158 @@
-//! The replicated state: a function of the log alone. No clock, no randomness.
+//! The replicated state: keys in the store, everything else beside them.
 
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
-use raftery_ledger::Ledger;
-use raftery_raft::{ConfChange, Entry, LogIndex, MemberId, Payload};
-use raftery_store::Store;
+use bytes::Bytes;
+use raftery_fs::RealFs;
+use raftery_raft::{Entry, LogId, LogIndex, Payload, SnapshotMeta, Term};
+use raftery_store::{
+    AppliedId, Checkpoint, Opened, ReceivedSnapshot, Retired, Snapshot, Store, StoreIoError,
+    StoreOptions,
+};
 
 use crate::command::{self, Command, CommandError, Outcome};
-use crate::error::MembershipError;
-use crate::members::{MemberRecord, Members};
+use crate::meta::{Change, Meta};
 
-/// Unit of judging until the cluster is configured otherwise.
-pub const WINDOW_DEFAULT: Duration = Duration::from_secs(1);
-
-/// What all members share.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Settings {
-    /// Clients are served.
-    pub is_open: bool,
-    /// Unit of judging.
-    pub window: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            is_open: false,
-            window: WINDOW_DEFAULT,
-        }
-    }
+/// Why the state can't be read or go on; the process must end.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The files of the store.
+    #[error("store: {0}")]
+    Store(#[from] StoreIoError),
+    /// An entry, or what was recorded of one, can't be understood.
+    #[error(transparent)]
+    Command(#[from] CommandError),
 }
 
 /// Everything that entries change.
 #[derive(Debug)]
 pub struct State {
     /// Keys and values.
-    pub store: Store,
-    /// Records of the present members.
-    pub members: Members,
-    /// Verdicts and intervals.
-    pub ledger: Ledger,
-    /// What all members share.
-    pub settings: Settings,
-    /// Last applied index.
-    pub applied: LogIndex,
+    pub store: Store<RealFs>,
+    /// The rest.
+    pub meta: Meta,
 }
 
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            store: Store::new(),
-            members: Members::new(),
-            ledger: Ledger::default(),
-            settings: Settings::default(),
-            applied: LogIndex(0),
-        }
-    }
+/// Where the store lies.
+#[must_use]
+pub fn store_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("store")
 }
 
 impl State {
-    /// Applies the next entry.
+    /// Opens the state under `data_dir`, durable as found, or makes an empty one.
     ///
     /// # Errors
-    /// When the entry can't be understood: the process must end, since skipping it would make
-    /// this member differ from the others.
-    pub fn apply(&mut self, entry: &Entry) -> Result<Outcome, CommandError> {
-        let outcome = match &entry.payload {
-            Payload::Blank => Outcome::Done,
-            Payload::Data(data) => self.command(entry, command::decode(data)?),
-            Payload::ConfChange(change) => {
-                self.conf_change(change)?;
-                Outcome::Membership
+    /// See [`StateError`].
+    pub fn open(data_dir: &Path) -> Result<Self, StateError> {
+        let dir = store_dir(data_dir);
+        let options = StoreOptions::default();
+        if let Some((store, opened)) = Store::open(RealFs, &dir, options)? {
+            let meta = meta_of(&opened)?;
+            return Ok(Self { store, meta });
+        }
+        let meta = Meta::default();
+        let store = Store::create(RealFs, &dir, options, meta.encode()?)?;
+        Ok(Self { store, meta })
+    }
+
+    /// Whether there is a state under `data_dir`.
+    #[must_use]
+    pub fn exists(data_dir: &Path) -> bool {
+        store_dir(data_dir).join("manifest").exists()
+    }
+
+    /// The last entry that was applied.
+    #[must_use]
+    pub fn applied(&self) -> LogId {
+        log_id(self.store.applied())
+    }
+
+    /// Applies the next entry. It is on its way to the disk with the next flush.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn apply(&mut self, entry: &Entry) -> Result<Outcome, StateError> {
+        let at = applied_id(entry.id);
+        let change = match &entry.payload {
+            Payload::Blank => {
+                self.store.note(at, None)?;
+                return Ok(Outcome::Done);
             }
+            Payload::Data(data) => match command::decode(data)? {
+                Command::Write(op) => return Ok(Outcome::Write(self.store.apply(at, &op)?)),
+                command => Change::Command(command),
+            },
+            Payload::ConfChange(change) => Change::Membership(change.clone()),
         };
-        self.applied = entry.id.index;
+        let outcome = self.meta.apply(entry.id, change)?;
+        self.store.note(at, Change::encode(entry).as_deref())?;
         Ok(outcome)
     }
 
-    fn command(&mut self, entry: &Entry, command: Command) -> Outcome {
-        match command {
-            Command::Write(op) => return Outcome::Write(self.store.apply(&op)),
-            Command::Open => self.settings.is_open = true,
-            Command::SetWindow { window_ms } => {
-                self.settings.window = Duration::from_millis(window_ms);
-            }
-            Command::Bind {
-                incarnation,
-                peer_urls,
-            } => {
-                return Outcome::Bound(self.bind(incarnation, &peer_urls));
-            }
-            Command::Publish {
-                id,
-                name,
-                client_urls,
-            } => {
-                if let Some(record) = self.members.get_mut(&MemberId(id)) {
-                    record.name = name;
-                    record.client_urls = client_urls;
-                }
-            }
-            Command::UpdateMember { id, peer_urls } => {
-                return Outcome::Updated(self.update(MemberId(id), peer_urls));
-            }
-            Command::Ledger(batch) => {
-                self.ledger
-                    .apply_batch(entry.id.index.0, entry.id.term.0, batch);
-            }
-            Command::LedgerExported { index } => self.ledger.mark_exported(index),
-        }
-        Outcome::Done
+    /// A manifest as of now, to be written beside the work.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn checkpoint(&mut self) -> Result<Checkpoint<RealFs>, StateError> {
+        let meta = self.meta.encode()?;
+        Ok(self.store.checkpoint(meta)?)
     }
 
-    fn conf_change(&mut self, change: &ConfChange) -> Result<(), CommandError> {
-        match change {
-            ConfChange::Found { members } => {
-                for (id, context) in members {
-                    self.members.insert(*id, MemberRecord::decode(context)?);
-                }
-            }
-            ConfChange::AddLearner { id, context } => {
-                self.members.insert(*id, MemberRecord::decode(context)?);
-            }
-            ConfChange::Promote { id } => {
-                if let Some(record) = self.members.get_mut(id) {
-                    record.promote_when_ready = false;
-                }
-            }
-            ConfChange::Remove { id } => {
-                self.members.remove(id);
-                self.ledger.remove_member(raftery_behaviour::MemberId(id.0));
-            }
-        }
-        Ok(())
-    }
-
-    /// An ID is for one incarnation for ever: whoever comes second with its URLs is refused.
-    fn bind(&mut self, incarnation: u64, urls: &[String]) -> Result<MemberId, MembershipError> {
-        let added = self
-            .members
-            .iter_mut()
-            .find(|(_, record)| record.peer_urls.iter().any(|url| urls.contains(url)));
-        let Some((id, record)) = added else {
-            return Err(MembershipError::NotAdded {
-                urls: urls.join(","),
-            });
+    /// The whole state as of now, to be streamed.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn snapshot(&mut self) -> Result<(SnapshotMeta, Snapshot<RealFs>), StateError> {
+        let meta = self.meta.encode()?;
+        let snapshot = self.store.snapshot(meta)?;
+        let meta = SnapshotMeta {
+            last: log_id(snapshot.at()),
+            membership: self.meta.membership.clone(),
         };
-        match record.incarnation {
-            Some(bound) if bound != incarnation => {
-                Err(MembershipError::IncarnationTaken { id: *id })
-            }
-            _ => {
-                record.incarnation = Some(incarnation);
-                Ok(*id)
-            }
-        }
+        Ok((meta, snapshot))
     }
 
-    fn update(&mut self, id: MemberId, urls: Vec<String>) -> Result<(), MembershipError> {
-        if let Some(url) = taken(&self.members, Some(id), &urls) {
-            return Err(MembershipError::PeerUrlTaken(url));
-        }
-        let record = self.members.get_mut(&id).ok_or(MembershipError::Conf(
-            raftery_raft::ConfChangeError::NotMember(id),
-        ))?;
-        record.peer_urls = urls;
-        Ok(())
+    /// Puts a received state in the place of this one, durably.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn install(
+        &mut self,
+        received: ReceivedSnapshot<RealFs>,
+    ) -> Result<Retired<RealFs>, StateError> {
+        // Read first: a state that can't be understood takes no other's place.
+        let meta = Meta::decode(received.meta())?;
+        let (_, retired) = self.store.install(received)?;
+        self.meta = meta;
+        Ok(retired)
     }
 }
 
-/// A URL of `urls` that belongs to a member other than `id`.
+/// The rest of the state as it was found beside the keys.
+fn meta_of(opened: &Opened) -> Result<Meta, CommandError> {
+    let mut meta = Meta::decode(&opened.checkpoint)?;
+    for (at, recorded) in &opened.later {
+        let recorded: &Bytes = recorded;
+        meta.apply(log_id(*at), Change::decode(recorded)?)?;
+    }
+    Ok(meta)
+}
+
+/// The store's name for an entry.
 #[must_use]
-pub fn taken(members: &Members, id: Option<MemberId>, urls: &[String]) -> Option<String> {
-    members
-        .iter()
-        .filter(|(other, _)| Some(**other) != id)
-        .flat_map(|(_, record)| &record.peer_urls)
-        .find(|url| urls.contains(url))
-        .cloned()
+pub fn applied_id(id: LogId) -> AppliedId {
+    AppliedId {
+        term: id.term.0,
+        index: id.index.0,
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use raftery_raft::{LogId, Term};
-
-    fn entry(index: u64, payload: Payload) -> Entry {
-        Entry {
-            id: LogId {
-                term: Term(1),
-                index: LogIndex(index),
-            },
-            payload,
-        }
-    }
-
-    fn added(url: &str) -> State {
-        let mut state = State::default();
-        let record = MemberRecord {
-            peer_urls: vec![url.into()],
-            ..MemberRecord::default()
-        };
-        let change = ConfChange::AddLearner {
-            id: MemberId(5),
-            context: record.encode().unwrap(),
-        };
-        state.apply(&entry(1, Payload::ConfChange(change))).unwrap();
-        state
-    }
-
-    #[test]
-    fn an_added_id_is_for_the_first_incarnation_that_comes_with_its_urls() {
-        let mut state = added("http://a:1");
-        let urls = vec!["http://a:1".to_owned()];
-        assert_eq!(state.bind(77, &urls), Ok(MemberId(5)));
-        assert_eq!(
-            state.bind(77, &urls),
-            Ok(MemberId(5)),
-            "asking again is answered alike"
-        );
-        assert_eq!(
-            state.bind(78, &urls),
-            Err(MembershipError::IncarnationTaken { id: MemberId(5) })
-        );
-    }
-
-    #[test]
-    fn urls_that_nobody_added_are_not_bound() {
-        let mut state = added("http://a:1");
-        assert!(matches!(
-            state.bind(77, &["http://b:1".to_owned()]),
-            Err(MembershipError::NotAdded { .. })
-        ));
-    }
-
-    #[test]
-    fn a_removed_member_has_no_record() {
-        let mut state = added("http://a:1");
-        let remove = ConfChange::Remove { id: MemberId(5) };
-        state.apply(&entry(2, Payload::ConfChange(remove))).unwrap();
-        assert!(state.members.is_empty());
+/// Raft's name for an entry.
+#[must_use]
+pub fn log_id(id: AppliedId) -> LogId {
+    LogId {
+        term: Term(id.term),
+        index: LogIndex(id.index),
     }
 }

@@ -50,6 +50,25 @@ impl KeyRange {
         }
     }
 
+    /// What of the range comes behind `key`.
+    pub(crate) fn behind(&self, key: &Bytes) -> Self {
+        let mut start = Vec::with_capacity(key.len() + 1);
+        start.extend_from_slice(key);
+        start.push(0);
+        let start = Bytes::from(start);
+        match self {
+            Self::Key(_) => Self::Span {
+                end: start.clone(),
+                start,
+            },
+            Self::From(_) => Self::From(start),
+            Self::Span { end, .. } => Self::Span {
+                start,
+                end: end.clone(),
+            },
+        }
+    }
+
     /// Whether `key` is in the range.
     #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {
@@ -160,7 +179,43 @@ pub struct RangeOp {
     pub max_create_revision: i64,
 }
 
+impl WriteOp {
+    /// Whether it can make the store larger: the quota doesn't hold up what only takes away.
+    #[must_use]
+    pub fn adds(&self) -> bool {
+        match self {
+            Self::Put(_) => true,
+            Self::DeleteRange(_) | Self::Compact { .. } => false,
+            Self::Txn(txn) => txn.adds(),
+        }
+    }
+}
+
+impl TxnOp {
+    fn adds(&self) -> bool {
+        let mut ops = self.success.iter().chain(&self.failure);
+        ops.any(|op| match op {
+            TxnRequestOp::Put(_) => true,
+            TxnRequestOp::Range(_) | TxnRequestOp::DeleteRange(_) => false,
+            TxnRequestOp::Txn(txn) => txn.adds(),
+        })
+    }
+}
+
 impl RangeOp {
+    /// Whether the answer is the range's keys in order, up to a limit: neither sorted otherwise
+    /// nor filtered, so that it can be read in parts ([`crate::Store::range_behind`]).
+    #[must_use]
+    pub fn is_in_parts(&self) -> bool {
+        let is_key_order = self.sort_order == SortOrder::None
+            || (self.sort_target == SortTarget::Key && self.sort_order == SortOrder::Ascend);
+        let is_unfiltered = self.min_mod_revision == 0
+            && self.max_mod_revision == 0
+            && self.min_create_revision == 0
+            && self.max_create_revision == 0;
+        is_key_order && self.sort_target == SortTarget::Key && is_unfiltered && !self.count_only
+    }
+
     /// Reads all of `range` at the newest revision; set the other fields with `..`.
     #[must_use]
     pub fn new(range: KeyRange) -> Self {

@@ -26,6 +26,29 @@ impl<F: Fs> Store<F> {
         self.range_at(op, self.revision())
     }
 
+    /// Goes on with a range in key order, behind the key `after`: at most `max` pairs as of
+    /// `revision`, which the first part told. Several short readings instead of a long one let
+    /// writes in between.
+    ///
+    /// # Errors
+    /// As [`Store::range`]: `revision` may have been compacted meanwhile.
+    pub fn range_behind(
+        &self,
+        op: &RangeOp,
+        after: &Bytes,
+        revision: i64,
+        max: usize,
+    ) -> Result<Vec<KeyValue>, ReadError> {
+        let at = RangeOp {
+            revision,
+            ..op.clone()
+        };
+        let revision = self.readable_revision(&at, self.revision())?;
+        let pairs = self.index.pairs(&op.range.behind(after), revision);
+        let found: Vec<Found<'_>> = pairs.take(max).collect();
+        Ok(self.key_values(&found, op.keys_only)?)
+    }
+
     /// Reads a range while `current_revision` is the newest revision: within a transaction that
     /// wrote, that is its own.
     pub(crate) fn range_at(

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raftery_raft::{
-    ConfChange, LogIndex, MemberId, PeerMessage, PersistSeq, ProposeError, Status, TransferError,
+    ConfChange, LogId, LogIndex, MemberId, PeerMessage, PersistSeq, ProposeError, Status,
+    TransferError,
 };
 use raftery_wal::WalError;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -14,8 +15,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::waiters::ReadReply;
 use crate::apply::{Applied, Reply};
 use crate::members::Members;
-use crate::state::Settings;
-use crate::transport::Refusal;
+use crate::meta::Settings;
+use crate::state::StateError;
+use crate::transport::{Received, Refusal};
 
 /// What the node's own tasks tell the driver: rare, and taken first.
 #[derive(Debug)]
@@ -27,10 +29,34 @@ pub enum Input {
         /// How long the sync took.
         sync_time: Duration,
     },
+    /// The disk has no room for the log's next segment but one.
+    SpaceLow(WalError),
+    /// It has again.
+    SpaceRegained,
     /// The disk failed; the process must end.
     WalFailed(WalError),
     /// Applied up to here.
     Applied(LogIndex),
+    /// What is applied up to here is durable in the store: the log isn't needed for it.
+    StateDurable(LogId),
+    /// The store failed; the process must end.
+    StateFailed(StateError),
+    /// A peer's snapshot is whole, verified and durable beside the live state.
+    SnapshotReceived {
+        /// What Raft is told.
+        message: PeerMessage,
+        /// The state.
+        received: Box<Received>,
+    },
+    /// The live state is that of the snapshot up to here.
+    Installed(LogId),
+    /// A snapshot's stream to `to` has ended.
+    SnapshotSent {
+        /// The peer.
+        to: MemberId,
+        /// What it has now; `None`: it failed.
+        last: Option<LogId>,
+    },
     /// The members' records changed.
     MembersChanged(Members),
     /// What all members share changed.
@@ -103,6 +129,8 @@ pub enum Ended {
     Removed,
     /// The disk failed.
     WalFailed(WalError),
+    /// The store failed.
+    StateFailed(StateError),
 }
 
 /// How to reach the driver's inputs.

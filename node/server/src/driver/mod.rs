@@ -7,37 +7,42 @@
 //! disk, apply, time ──┘           └──> apply task ──┴─> inputs
 //! ```
 
+mod catch_up;
 mod inputs;
 mod judging;
 mod waiters;
 mod world;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use raftery_raft::{
-    Instant, LogIndex, MemberId, Payload, PeerMessage, Raft, Status, StepError, dispatch,
+    Instant, LogId, LogIndex, MemberId, Payload, PeerMessage, Raft, Status, StepError, Term,
+    dispatch,
 };
 use raftery_wal::{WalEvent, WalWriter};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
+use self::catch_up::CatchUp;
 pub use self::inputs::{ClientInput, DriverHandle, Ended, Inbox, Input};
 use self::judging::Judging;
 pub use self::judging::Notice;
 use self::waiters::{EntryWaiters, Readers};
 use self::world::World;
-use crate::apply::Committed;
+use crate::apply::ToApply;
 use crate::clock;
 use crate::command::{self, Command, Waiter};
 use crate::error::RequestError;
+use crate::handle::best_follower;
+use crate::meta::Settings;
 use crate::metrics::Metrics;
 use crate::node::refused;
 use crate::pulse::Pulse;
-use crate::state::Settings;
-use crate::transport::{Refusal, Transport};
+use crate::transport::{Refusal, SnapshotSender, Transport};
 
 /// Inputs taken per turn before their effects are carried out.
 const INPUTS_PER_TURN: usize = 512;
@@ -69,6 +74,8 @@ pub struct Driver {
     /// As applied. A copy: the state's lock may be held by a long read.
     settings: Settings,
     shown_at: Instant,
+    /// The log has a segment in reserve.
+    has_space: bool,
 }
 
 /// What a driver is made of.
@@ -81,11 +88,15 @@ pub struct Parts {
     /// Its network.
     pub transport: Transport,
     /// Its state machine.
-    pub apply: mpsc::UnboundedSender<Vec<Committed>>,
+    pub apply: mpsc::UnboundedSender<ToApply>,
+    /// Sends the state machine's state to peers.
+    pub snapshots: SnapshotSender,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// What requests look at.
     pub pulse: Arc<Pulse>,
+    /// What the state machine holds already.
+    pub applied: LogIndex,
 }
 
 impl Driver {
@@ -110,10 +121,15 @@ impl Driver {
             judging,
             metrics: parts.metrics,
             leader: None,
-            applied: LogIndex(0),
+            applied: parts.applied,
             lost_leader: false,
             is_removed: false,
             changed_status: None,
+            term: Term(0),
+            catch_up: CatchUp::default(),
+            received: None,
+            sending: BTreeSet::new(),
+            snapshots: parts.snapshots,
             pulse: parts.pulse,
         };
         Self {
@@ -125,6 +141,7 @@ impl Driver {
             config,
             settings: Settings::default(),
             shown_at: Instant::default(),
+            has_space: true,
         }
     }
 
@@ -228,6 +245,15 @@ impl Driver {
                 self.world.metrics.observe_wal_sync(sync_time);
                 self.raft.on_persisted(now, seq);
             }
+            Input::SpaceLow(refused) => {
+                warn!(error = %refused, "the disk is full: no more writes of clients are taken");
+                self.has_space = false;
+                self.hand_over(now);
+            }
+            Input::SpaceRegained => {
+                info!("the disk has room again: writes of clients are taken");
+                self.has_space = true;
+            }
             Input::WalFailed(failure) => {
                 error!(error = %failure, "the write-ahead log failed; this process must end");
                 return Some(Ended::WalFailed(failure));
@@ -236,6 +262,24 @@ impl Driver {
                 self.world.applied = index;
                 self.raft.on_applied(now, index);
                 self.world.readers.applied(index);
+            }
+            Input::StateDurable(durable) => self.cut_log(now, durable),
+            Input::StateFailed(failure) => {
+                error!(error = %failure, "the store failed; this process must end");
+                return Some(Ended::StateFailed(failure));
+            }
+            Input::SnapshotReceived { message, received } => {
+                self.world.received = Some(received);
+                self.on_peer(message);
+            }
+            Input::Installed(last) => {
+                self.world.applied = last.index;
+                self.raft.on_installed(now, last);
+                self.world.readers.applied(last.index);
+            }
+            Input::SnapshotSent { to, last } => {
+                self.world.sending.remove(&to);
+                self.raft.on_snapshot_sent(now, to, last);
             }
             Input::MembersChanged(members) => self.world.transport.set_members(&members),
             Input::SettingsChanged(settings) => self.settings = settings,
@@ -329,12 +373,16 @@ impl Driver {
         let refusal = match self.append(now, data) {
             Ok(()) => return,
             Err(RequestError::TooManyRequests) => Refusal::TooManyRequests,
+            Err(RequestError::NoSpace) => Refusal::NoSpace,
             Err(_) => Refusal::NotLeader,
         };
         self.world.transport.refuse(from, request, refusal);
     }
 
     fn append(&mut self, now: Instant, data: Bytes) -> Result<(), RequestError> {
+        if !self.has_space {
+            return Err(RequestError::NoSpace);
+        }
         let unapplied = self.raft.commit().0.saturating_sub(self.world.applied.0);
         if unapplied > UNAPPLIED_MAX {
             return Err(RequestError::TooManyRequests);
@@ -343,6 +391,17 @@ impl Driver {
             .propose(now, Payload::Data(data))
             .map(|_| ())
             .map_err(|error| refused(&error))
+    }
+
+    /// Leadership goes to the most caught-up other voter, whose disk may have room; nothing unless
+    /// leading.
+    fn hand_over(&mut self, now: Instant) {
+        let status = self.raft.status();
+        if let Some(to) = best_follower(&status)
+            && self.raft.transfer_leader(now, to).is_ok()
+        {
+            info!(%to, "handing leadership over");
+        }
     }
 
     /// One round for all reads that came in this turn.
@@ -397,8 +456,19 @@ impl Driver {
         }
     }
 
+    /// Cuts the log behind what the store has durable, but for what members that lag may need.
+    fn cut_log(&mut self, now: Instant, durable: LogId) {
+        let up_to = self.world.catch_up.cut(durable.index);
+        if up_to > LogIndex(0) {
+            let base = self.raft.compact(now, up_to);
+            self.world.wal.cut(base.index);
+        }
+    }
+
     fn turn(&mut self) {
         dispatch(&mut self.raft, &mut self.world);
+        // Raft has taken it, or has no use for it.
+        self.world.received = None;
         if std::mem::take(&mut self.world.lost_leader) {
             self.world.entries.fail_all(&RequestError::LeaderChanged);
         }
@@ -436,6 +506,8 @@ pub fn wal_events(inputs: mpsc::UnboundedSender<Input>) -> impl FnMut(WalEvent) 
     move |event| {
         let input = match event {
             WalEvent::Durable { seq, sync_time, .. } => Input::Persisted { seq, sync_time },
+            WalEvent::SpaceLow { error } => Input::SpaceLow(error),
+            WalEvent::SpaceRegained => Input::SpaceRegained,
             WalEvent::Failed(error) => Input::WalFailed(error),
         };
         // The driver is gone when the process ends.

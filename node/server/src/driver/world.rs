@@ -1,20 +1,24 @@
 //! What carries out Raft's effects: hands them on, and never waits.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use raftery_raft::{
-    Entry, Host, Instant, LogIndex, MemberId, PeerMessage, PersistBatch, ReadId, RoleKind, Status,
+    Entry, Host, Instant, LogIndex, MemberId, PeerMessage, PersistBatch, ReadId, RoleKind,
+    SnapshotMeta, Status, Term,
 };
 use raftery_wal::WalWriter;
 use tokio::sync::mpsc;
 use tracing::info;
 
+use super::catch_up::CatchUp;
 use super::judging::Judging;
 use super::waiters::{EntryWaiters, Readers};
-use crate::apply::Committed;
+use crate::apply::ToApply;
 use crate::metrics::Metrics;
 use crate::pulse::Pulse;
-use crate::transport::Transport;
+use crate::state::applied_id;
+use crate::transport::{Received, SnapshotSender, Transport};
 
 /// What carries out Raft's effects.
 #[derive(Debug)]
@@ -23,7 +27,7 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) wal: WalWriter,
     pub(super) transport: Transport,
-    pub(super) apply: mpsc::UnboundedSender<Vec<Committed>>,
+    pub(super) apply: mpsc::UnboundedSender<ToApply>,
     pub(super) entries: EntryWaiters,
     pub(super) readers: Readers,
     pub(super) judging: Judging,
@@ -37,10 +41,18 @@ pub(super) struct World {
     /// To be shown at the end of this turn.
     pub(super) changed_status: Option<Status>,
     pub(super) pulse: Arc<Pulse>,
+    pub(super) term: Term,
+    pub(super) catch_up: CatchUp,
+    /// A peer's snapshot, for as long as Raft looks at it.
+    pub(super) received: Option<Box<Received>>,
+    /// Peers that a snapshot is on its way to.
+    pub(super) sending: BTreeSet<MemberId>,
+    pub(super) snapshots: SnapshotSender,
 }
 
 impl Host for World {
     fn persist(&mut self, batch: PersistBatch) {
+        self.catch_up.written(&batch);
         self.wal.append(batch);
     }
 
@@ -55,7 +67,20 @@ impl Host for World {
             .map(|e| self.entries.pair(self.me, e))
             .collect();
         // The apply task ends only when the process does.
-        let _ = self.apply.send(committed);
+        let _ = self.apply.send(ToApply::Entries(committed));
+    }
+
+    fn install(&mut self, meta: SnapshotMeta) {
+        let received = self.received.take();
+        let received = received.expect("Raft installs only what it was just told of");
+        debug_assert_eq!(received.state.at(), applied_id(meta.last));
+        let _ = self.apply.send(ToApply::Install(received));
+    }
+
+    fn send_snapshot(&mut self, to: MemberId) {
+        if self.sending.insert(to) {
+            self.snapshots.send(to, self.term, self.transport.urls(to));
+        }
     }
 
     fn serve_read(&mut self, id: ReadId, index: LogIndex) {
@@ -64,7 +89,10 @@ impl Host for World {
     }
 
     fn status_changed(&mut self, status: Status) {
-        if status.leader != self.leader {
+        // The same leader in another term may have lost entries, too.
+        let is_other_term = status.term != self.term && self.leader.is_some();
+        self.term = status.term;
+        if status.leader != self.leader || is_other_term {
             info!(role = ?status.role, term = %status.term, leader = ?status.leader, "leader changed");
             self.lost_leader |= self.leader.is_some();
             if status.leader.is_some() {

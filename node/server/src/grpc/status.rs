@@ -33,6 +33,7 @@ pub(crate) fn to_status(error: &RequestError) -> Status {
             "mvcc: required revision is a future revision",
         ),
         RequestError::TooLarge { .. } => (Code::InvalidArgument, "request is too large"),
+        RequestError::NoSpace => (Code::ResourceExhausted, "mvcc: database space exceeded"),
         RequestError::TooManyRequests => (Code::ResourceExhausted, "too many requests"),
         RequestError::NoLeader => (Code::Unavailable, "no leader"),
         RequestError::LeaderChanged => (Code::Unavailable, "leader changed"),
@@ -47,6 +48,7 @@ pub(crate) fn to_status(error: &RequestError) -> Status {
         RequestError::FromLeader { code, message } => {
             return Status::new(Code::from_i32(*code), message.clone());
         }
+        RequestError::Unreadable(_) => return ours(Code::DataLoss, error),
         RequestError::NotOpen => return ours(Code::Unavailable, error),
         RequestError::Store(StoreError::WriteInReadTxn) => return ours(Code::Internal, error),
     };

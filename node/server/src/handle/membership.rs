@@ -14,8 +14,8 @@ use crate::command::{Command, CommandError, Outcome};
 use crate::driver::Input;
 use crate::error::{MembershipError, RequestError};
 use crate::members::MemberRecord;
+use crate::meta::taken;
 use crate::node::Running;
-use crate::state::taken;
 use crate::transport::codec;
 
 /// A change of membership that a person or the operator asks for.
@@ -124,10 +124,10 @@ impl Handle {
                 }
                 let state = running.state.read().expect("no holder of the lock panics");
                 // The records lag behind the committed configuration until they are applied.
-                if state.applied < status.membership.index {
+                if state.applied().index < status.membership.index {
                     return Err(MembershipError::Busy);
                 }
-                if let Some(url) = taken(&state.members, Some(*id), &record.peer_urls) {
+                if let Some(url) = taken(&state.meta.members, Some(*id), &record.peer_urls) {
                     return Err(MembershipError::PeerUrlTaken(url));
                 }
                 // etcd's limit; one member at a time also keeps the operator's steps apart.
@@ -242,7 +242,7 @@ fn check_removal(
     Ok(())
 }
 
-fn best_follower(status: &Status) -> Option<MemberId> {
+pub(crate) fn best_follower(status: &Status) -> Option<MemberId> {
     let voters = &status.membership.voters;
     let others = status.progress.iter().filter(|(id, _)| voters.contains(id));
     others

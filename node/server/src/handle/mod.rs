@@ -1,6 +1,7 @@
 //! What gateways hold: the node, as far as anyone outside its tasks may touch it.
 
 mod membership;
+mod reading;
 mod replicate;
 mod views;
 
@@ -13,6 +14,7 @@ use raftery_store::{RangeOp, RangeResult, TxnOp, TxnResult, WriteOp, WriteResult
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::membership::MembershipChange;
+pub(crate) use self::membership::best_follower;
 pub use self::replicate::{REQUEST_BYTES_MAX, replicate};
 pub use self::views::{LedgerRows, LedgerStatus, MemberProgress};
 use crate::bootstrap::{AssignError, Assignment};
@@ -126,6 +128,10 @@ impl Handle {
     /// have happened.
     pub async fn write(&self, op: WriteOp) -> Result<(Header, WriteResult), RequestError> {
         let running = self.serving()?;
+        // At the gate and not when it is applied, as etcd does: what is in the log is done.
+        if op.adds() && running.pulse.logical_bytes() >= self.shared.config.quota_backend_bytes {
+            return Err(RequestError::NoSpace);
+        }
         match replicate(running, &Command::Write(op)).await? {
             (_, Outcome::Write(result)) => Ok((self.header(), result?)),
             _ => Err(RequestError::LeaderChanged),
@@ -142,8 +148,11 @@ impl Handle {
         serializable: bool,
     ) -> Result<(Header, RangeResult), RequestError> {
         let running = self.admit_read(serializable).await?;
-        let state = running.state.read().expect("no holder of the lock panics");
-        let result = state.store.range(&op)?;
+        let result = if reading::is_short(&op) {
+            running.read_state().store.range(&op)?
+        } else {
+            reading::long(running, op).await?
+        };
         Ok((running.header(), result))
     }
 
@@ -157,8 +166,7 @@ impl Handle {
         serializable: bool,
     ) -> Result<(Header, TxnResult), RequestError> {
         let running = self.admit_read(serializable).await?;
-        let state = running.state.read().expect("no holder of the lock panics");
-        let result = state.store.read_txn(&op)?;
+        let result = running.read_state().store.read_txn(&op)?;
         Ok((running.header(), result))
     }
 
@@ -213,6 +221,7 @@ impl Handle {
             .state
             .read()
             .expect("no holder of the lock panics")
+            .meta
             .members
             .clone()
     }
@@ -347,12 +356,13 @@ impl Handle {
     #[must_use]
     pub fn window(&self) -> Duration {
         let Some(running) = self.cell().get() else {
-            return crate::state::WINDOW_DEFAULT;
+            return crate::meta::WINDOW_DEFAULT;
         };
         running
             .state
             .read()
             .expect("no holder of the lock panics")
+            .meta
             .settings
             .window
     }

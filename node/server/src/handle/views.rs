@@ -86,9 +86,9 @@ impl Handle {
         let state = running.state.read().expect("no holder of the lock panics");
         LedgerStatus {
             mongodb: running.export.is_some(),
-            last_index: state.ledger.last_index(),
-            exported_index: state.ledger.exported_index(),
-            pending: state.ledger.pending(),
+            last_index: state.meta.ledger.last_index(),
+            exported_index: state.meta.ledger.exported_index(),
+            pending: state.meta.ledger.pending(),
             error: running
                 .export
                 .as_ref()
@@ -104,9 +104,14 @@ impl Handle {
         };
         let state = running.state.read().expect("no holder of the lock panics");
         LedgerRows {
-            rows: state.ledger.rows(from_index, limit),
-            oldest_index: state.ledger.rows(0, 1).first().map_or(0, |row| row.index),
-            exported_index: state.ledger.exported_index(),
+            rows: state.meta.ledger.rows(from_index, limit),
+            oldest_index: state
+                .meta
+                .ledger
+                .rows(0, 1)
+                .first()
+                .map_or(0, |row| row.index),
+            exported_index: state.meta.ledger.exported_index(),
         }
     }
 
@@ -117,7 +122,7 @@ impl Handle {
             return BTreeMap::new();
         };
         let state = running.state.read().expect("no holder of the lock panics");
-        let ledger = &state.ledger;
+        let ledger = &state.meta.ledger;
         let score = |(id, score): (raftery_behaviour::MemberId, i32)| {
             (id.0, (i64::from(score), ledger.last_verdict(id).cloned()))
         };

@@ -1,8 +1,11 @@
 //! Peer messages to protobuf and back.
 
+use std::collections::BTreeSet;
+
 use raftery_proto::peer as proto;
 use raftery_raft::{
-    ConfChange, Entry, LogId, LogIndex, MemberId, MessageBody, Payload, PeerMessage, ReadId, Term,
+    ConfChange, Entry, LogId, LogIndex, MemberId, Membership, MessageBody, Payload, PeerMessage,
+    ReadId, Term,
 };
 
 use super::Refusal;
@@ -70,6 +73,9 @@ fn encode_body(body: MessageBody) -> proto::message::Body {
             })
         }
         MessageBody::TimeoutNow => Body::TimeoutNow(proto::TimeoutNow {}),
+        MessageBody::InstallSnapshot { .. } => {
+            unreachable!("a snapshot's receiver makes this message for itself")
+        }
     }
 }
 
@@ -154,12 +160,37 @@ fn decode_entry(entry: proto::Entry) -> Result<Entry, CodecError> {
     })
 }
 
+/// Encodes a configuration.
+#[must_use]
+pub fn encode_membership(membership: &Membership) -> proto::Membership {
+    let numbers = |ids: &BTreeSet<MemberId>| ids.iter().map(|id| id.0).collect();
+    proto::Membership {
+        index: membership.index.0,
+        voters: numbers(&membership.voters),
+        learners: numbers(&membership.learners),
+        removed: numbers(&membership.removed),
+    }
+}
+
+/// Decodes a configuration.
+#[must_use]
+pub fn decode_membership(membership: proto::Membership) -> Membership {
+    let ids = |numbers: Vec<u64>| numbers.into_iter().map(MemberId).collect();
+    Membership {
+        index: LogIndex(membership.index),
+        voters: ids(membership.voters),
+        learners: ids(membership.learners),
+        removed: ids(membership.removed),
+    }
+}
+
 /// Encodes why a command wasn't appended.
 #[must_use]
 pub fn encode_refusal(refusal: Refusal) -> proto::refusal::Reason {
     match refusal {
         Refusal::NotLeader => proto::refusal::Reason::NotLeader,
         Refusal::TooManyRequests => proto::refusal::Reason::TooManyRequests,
+        Refusal::NoSpace => proto::refusal::Reason::NoSpace,
     }
 }
 
@@ -171,6 +202,7 @@ pub fn decode_refusal(reason: i32) -> Result<Refusal, CodecError> {
     match proto::refusal::Reason::try_from(reason) {
         Ok(proto::refusal::Reason::NotLeader) => Ok(Refusal::NotLeader),
         Ok(proto::refusal::Reason::TooManyRequests) => Ok(Refusal::TooManyRequests),
+        Ok(proto::refusal::Reason::NoSpace) => Ok(Refusal::NoSpace),
         Ok(proto::refusal::Reason::Unspecified) | Err(_) => Err(CodecError("reason of a refusal")),
     }
 }
@@ -225,14 +257,14 @@ pub fn decode_change(change: proto::ConfChange) -> Result<ConfChange, CodecError
     )
 }
 
-fn log_id(id: LogId) -> proto::LogId {
+pub(super) fn log_id(id: LogId) -> proto::LogId {
     proto::LogId {
         term: id.term.0,
         index: id.index.0,
     }
 }
 
-fn read_log_id(id: Option<proto::LogId>) -> Result<LogId, CodecError> {
+pub(super) fn read_log_id(id: Option<proto::LogId>) -> Result<LogId, CodecError> {
     let id = id.ok_or(CodecError("log position"))?;
     Ok(LogId {
         term: Term(id.term),

@@ -4,6 +4,7 @@
 pub mod codec;
 mod peer;
 mod service;
+mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use self::peer::Peer;
 pub use self::service::PeerService;
+pub use self::snapshot::{Received, Receiving, SnapshotSender};
 use crate::driver::{Input, Notice};
 use crate::error::RequestError;
 use crate::members::Members;
@@ -60,6 +62,8 @@ pub enum Refusal {
     NotLeader,
     /// Too much waits.
     TooManyRequests,
+    /// Its disk is full.
+    NoSpace,
 }
 
 impl From<Refusal> for RequestError {
@@ -67,6 +71,7 @@ impl From<Refusal> for RequestError {
         match refusal {
             Refusal::NotLeader => Self::NotLeader { leader: None },
             Refusal::TooManyRequests => Self::TooManyRequests,
+            Refusal::NoSpace => Self::NoSpace,
         }
     }
 }
@@ -130,6 +135,14 @@ impl Transport {
             self.metrics.count_dropped_message();
         }
         queued
+    }
+
+    /// Where a peer is reached; empty when that isn't known.
+    #[must_use]
+    pub fn urls(&self, id: MemberId) -> Vec<String> {
+        self.peers
+            .get(&id)
+            .map_or_else(Vec::new, |link| link.urls.clone())
     }
 
     /// The members' records changed.

@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, warn};
 
-use super::{PROTOCOL, codec};
+use super::{PROTOCOL, codec, snapshot};
 use crate::bootstrap::Introductions;
 use crate::command::{self, Command};
 use crate::driver::{ClientInput, Input};
@@ -56,15 +56,20 @@ impl PeerService {
         )))
     }
 
+    fn check_receiver(&self, running: &Running, to: u64) -> Result<(), Status> {
+        if to == running.me.id.0 {
+            return Ok(());
+        }
+        self.handle.metrics().count_refused_peer();
+        Err(Status::failed_precondition(format!(
+            "for member {to:x}, this is {:x}: an old address?",
+            running.me.id.0
+        )))
+    }
+
     fn check_handshake(&self, hello: &proto::Handshake) -> Result<Arc<Running>, Status> {
         let running = self.check_cluster(hello.cluster_id, hello.lineage)?;
-        if hello.to != running.me.id.0 {
-            self.handle.metrics().count_refused_peer();
-            return Err(Status::failed_precondition(format!(
-                "for member {:x}, this is {:x}: an old address?",
-                hello.to, running.me.id.0
-            )));
-        }
+        self.check_receiver(running, hello.to)?;
         if hello.protocol_min > *PROTOCOL.end() || hello.protocol_max < *PROTOCOL.start() {
             self.handle.metrics().count_refused_peer();
             return Err(Status::failed_precondition(format!(
@@ -79,6 +84,7 @@ impl PeerService {
     }
 }
 
+type Progress = Pin<Box<dyn Stream<Item = Result<proto::SnapshotProgress, Status>> + Send>>;
 type Notices = Pin<Box<dyn Stream<Item = Result<proto::PeerNotice, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -145,6 +151,33 @@ impl peer_server::Peer for PeerService {
         Ok(Response::new(proto::ForwardResponse { index: index.0 }))
     }
 
+    type InstallSnapshotStream = Progress;
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<proto::SnapshotFrame>>,
+    ) -> Result<Response<Progress>, Status> {
+        let mut frames = request.into_inner();
+        let first = frames.message().await?.and_then(|frame| frame.hello);
+        let hello = first.ok_or_else(|| Status::invalid_argument("no hello"))?;
+        let running = self.check_cluster(hello.cluster_id, hello.lineage)?;
+        self.check_receiver(running, hello.to)?;
+        let receiving = Arc::clone(&running.receiving).try_lock_owned();
+        let receiving =
+            receiving.map_err(|_| Status::aborted("another snapshot is being received"))?;
+        let (progress, stream) = mpsc::channel(2);
+        let incoming = snapshot::Incoming {
+            state: Arc::clone(&running.state),
+            inputs: running.driver.inputs.clone(),
+            metrics: Arc::clone(self.handle.metrics()),
+            hello,
+            receiving,
+            progress,
+        };
+        tokio::spawn(incoming.run(frames));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
     async fn introduce(
         &self,
         request: Request<proto::IntroduceRequest>,
@@ -155,10 +188,12 @@ impl peer_server::Peer for PeerService {
             answer.cluster_id = running.me.cluster_id;
             let state = running.state.read().expect("no holder of the lock panics");
             // Right after the start the records are those of the past, or none at all.
-            if state.members.is_empty() || state.applied < running.driver.status.borrow().commit {
+            if state.meta.members.is_empty()
+                || state.applied().index < running.driver.status.borrow().commit
+            {
                 return Err(Status::unavailable("this member is still reading its log"));
             }
-            let bound = state.members.values().find(|record| {
+            let bound = state.meta.members.values().find(|record| {
                 record
                     .peer_urls
                     .iter()

@@ -1,0 +1,99 @@
+//! The keeper: a thread that makes durable what was applied, and keeps the store's files in order.
+//! Nobody waits for it.
+//!
+//! ```text
+//! every second: sync ─> tell the driver, which cuts the Raft log behind it
+//!               a segment was sealed: checkpoint (manifest)
+//!               a segment is mostly dead: rewrite it, step by step
+//! ```
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use raftery_store::RewriteNeeds;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::driver::Input;
+use crate::state::{State, StateError, log_id};
+
+/// What was applied is durable in the store after this time, or a little later. Until then it is
+/// in the Raft log, which is replayed at a start: longer means more to replay.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The thread; dropping it lets it end and waits for that.
+#[derive(Debug)]
+pub struct Keeper {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Starts it. What goes wrong is told to the driver, and ends the process.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn spawn(
+        state: Arc<RwLock<State>>,
+        driver: UnboundedSender<Input>,
+    ) -> std::io::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("keeper".to_owned())
+            .spawn(move || {
+                while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+                    if let Err(error) = keep(&state, &driver) {
+                        // A driver that is gone has told its end already.
+                        let _ = driver.send(Input::StateFailed(error));
+                        return;
+                    }
+                }
+            })?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn keep(state: &RwLock<State>, driver: &UnboundedSender<Input>) -> Result<(), StateError> {
+    const LOCK: &str = "no holder of the lock panics";
+    let synced = {
+        let state = state.read().expect(LOCK);
+        (state.store.durable() < state.store.applied()).then(|| state.store.sync_point())
+    };
+    if let Some(sync_point) = synced {
+        let synced = sync_point.run()?;
+        let mut state = state.write().expect(LOCK);
+        state.store.on_synced(synced);
+        let durable = log_id(state.store.durable());
+        let _ = driver.send(Input::StateDurable(durable));
+    }
+    let wants_checkpoint = state.read().expect(LOCK).store.wants_checkpoint();
+    if wants_checkpoint {
+        let checkpoint = state.write().expect(LOCK).checkpoint()?;
+        let done = checkpoint.run()?;
+        state.write().expect(LOCK).store.on_checkpointed(done);
+    }
+    let rewrite = state.write().expect(LOCK).store.next_rewrite();
+    if let Some(mut rewrite) = rewrite {
+        while let Some(needs) = rewrite.step()? {
+            match needs {
+                RewriteNeeds::Judge => state.read().expect(LOCK).store.judge(&mut rewrite),
+                RewriteNeeds::Switch => state.write().expect(LOCK).store.switch(&mut rewrite)?,
+            }
+        }
+    }
+    Ok(())
+}

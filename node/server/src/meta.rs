@@ -1,0 +1,361 @@
+//! The replicated state besides keys and values: a function of the log alone. No clock, no
+//! randomness.
+//!
+//! The store keeps it on disk: whole, now and then, as the caller's part of a checkpoint
+//! ([`Meta::encode`]), and the entries that changed it since ([`Change::encode`]).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use raftery_ledger::Ledger;
+use raftery_proto::peer as proto;
+use raftery_raft::{ConfChange, Entry, LogId, LogIndex, MemberId, Membership, Payload};
+use serde::{Deserialize, Serialize};
+
+use crate::command::{self, Command, CommandError, Outcome};
+use crate::error::MembershipError;
+use crate::members::{MemberRecord, Members};
+use crate::transport::codec;
+
+/// Unit of judging until the cluster is configured otherwise.
+pub const WINDOW_DEFAULT: Duration = Duration::from_secs(1);
+
+/// What all members share.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Settings {
+    /// Clients are served.
+    pub is_open: bool,
+    /// Unit of judging.
+    pub window: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            is_open: false,
+            window: WINDOW_DEFAULT,
+        }
+    }
+}
+
+/// Everything that entries change besides keys.
+#[derive(Clone, Debug, Default)]
+pub struct Meta {
+    /// Records of the present members.
+    pub members: Members,
+    /// Verdicts and intervals.
+    pub ledger: Ledger,
+    /// What all members share.
+    pub settings: Settings,
+    /// Raft's configuration as of what is applied.
+    pub membership: Membership,
+}
+
+/// [`Meta`] on disk.
+#[derive(Serialize, Deserialize)]
+struct Encoded {
+    version: u8,
+    members: Vec<(u64, MemberRecord)>,
+    ledger: Ledger,
+    settings: Settings,
+    membership: Vec<u8>,
+}
+
+const VERSION: u8 = 1;
+
+/// What an entry says to [`Meta`].
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A command that isn't a write.
+    Command(Command),
+    /// A change of membership.
+    Membership(ConfChange),
+}
+
+impl Meta {
+    /// The whole state.
+    ///
+    /// # Errors
+    /// When a value can't be encoded, which no state can bring about.
+    pub fn encode(&self) -> Result<Bytes, CommandError> {
+        let members = self.members.iter();
+        let encoded = Encoded {
+            version: VERSION,
+            members: members.map(|(id, record)| (id.0, record.clone())).collect(),
+            ledger: self.ledger.clone(),
+            settings: self.settings,
+            membership: codec::encode_membership(&self.membership).encode_to_vec(),
+        };
+        Ok(postcard::to_stdvec(&encoded)
+            .map_err(CommandError::Command)?
+            .into())
+    }
+
+    /// Reads a state.
+    ///
+    /// # Errors
+    /// When a newer version wrote it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CommandError> {
+        if bytes.first() != Some(&VERSION) {
+            return Err(CommandError::Layout(bytes.first().copied()));
+        }
+        let encoded: Encoded = postcard::from_bytes(bytes).map_err(CommandError::Command)?;
+        let membership = proto::Membership::decode(encoded.membership.as_slice())
+            .map_err(CommandError::Protobuf)?;
+        let members = encoded.members.into_iter();
+        Ok(Self {
+            members: members.map(|(id, record)| (MemberId(id), record)).collect(),
+            ledger: encoded.ledger,
+            settings: encoded.settings,
+            membership: codec::decode_membership(membership),
+        })
+    }
+
+    /// Applies what the entry `at` says.
+    ///
+    /// # Errors
+    /// When a member's record can't be understood: the process must end, since skipping it would
+    /// make this member differ from the others.
+    pub fn apply(&mut self, at: LogId, change: Change) -> Result<Outcome, CommandError> {
+        match change {
+            Change::Command(command) => Ok(self.command(at, command)),
+            Change::Membership(change) => {
+                self.conf_change(at.index, &change)?;
+                Ok(Outcome::Membership)
+            }
+        }
+    }
+
+    fn command(&mut self, at: LogId, command: Command) -> Outcome {
+        match command {
+            // The store's.
+            Command::Write(_) => {}
+            Command::Open => self.settings.is_open = true,
+            Command::SetWindow { window_ms } => {
+                self.settings.window = Duration::from_millis(window_ms);
+            }
+            Command::Bind {
+                incarnation,
+                peer_urls,
+            } => {
+                return Outcome::Bound(self.bind(incarnation, &peer_urls));
+            }
+            Command::Publish {
+                id,
+                name,
+                client_urls,
+            } => {
+                if let Some(record) = self.members.get_mut(&MemberId(id)) {
+                    record.name = name;
+                    record.client_urls = client_urls;
+                }
+            }
+            Command::UpdateMember { id, peer_urls } => {
+                return Outcome::Updated(self.update(MemberId(id), peer_urls));
+            }
+            Command::Ledger(batch) => {
+                self.ledger.apply_batch(at.index.0, at.term.0, batch);
+            }
+            Command::LedgerExported { index } => self.ledger.mark_exported(index),
+        }
+        Outcome::Done
+    }
+
+    fn conf_change(&mut self, index: LogIndex, change: &ConfChange) -> Result<(), CommandError> {
+        match change {
+            ConfChange::Found { members } => {
+                for (id, context) in members {
+                    self.members.insert(*id, MemberRecord::decode(context)?);
+                }
+            }
+            ConfChange::AddLearner { id, context } => {
+                self.members.insert(*id, MemberRecord::decode(context)?);
+            }
+            ConfChange::Promote { id } => {
+                if let Some(record) = self.members.get_mut(id) {
+                    record.promote_when_ready = false;
+                }
+            }
+            ConfChange::Remove { id } => {
+                self.members.remove(id);
+                self.ledger.remove_member(raftery_behaviour::MemberId(id.0));
+            }
+        }
+        self.membership.activate(index, change);
+        Ok(())
+    }
+
+    /// An ID is for one incarnation for ever: whoever comes second with its URLs is refused.
+    fn bind(&mut self, incarnation: u64, urls: &[String]) -> Result<MemberId, MembershipError> {
+        let added = self
+            .members
+            .iter_mut()
+            .find(|(_, record)| record.peer_urls.iter().any(|url| urls.contains(url)));
+        let Some((id, record)) = added else {
+            return Err(MembershipError::NotAdded {
+                urls: urls.join(","),
+            });
+        };
+        match record.incarnation {
+            Some(bound) if bound != incarnation => {
+                Err(MembershipError::IncarnationTaken { id: *id })
+            }
+            _ => {
+                record.incarnation = Some(incarnation);
+                Ok(*id)
+            }
+        }
+    }
+
+    fn update(&mut self, id: MemberId, urls: Vec<String>) -> Result<(), MembershipError> {
+        if let Some(url) = taken(&self.members, Some(id), &urls) {
+            return Err(MembershipError::PeerUrlTaken(url));
+        }
+        let record = self.members.get_mut(&id).ok_or(MembershipError::Conf(
+            raftery_raft::ConfChangeError::NotMember(id),
+        ))?;
+        record.peer_urls = urls;
+        Ok(())
+    }
+}
+
+/// First byte of a recorded change.
+const COMMAND: u8 = 0;
+const MEMBERSHIP: u8 = 1;
+
+impl Change {
+    /// What the store records of `entry`: the entry's payload behind a byte that tells its kind;
+    /// `None` for entries that change nothing here.
+    #[must_use]
+    pub fn encode(entry: &Entry) -> Option<Vec<u8>> {
+        match &entry.payload {
+            Payload::Blank => None,
+            Payload::Data(data) => {
+                let mut bytes = Vec::with_capacity(1 + data.len());
+                bytes.push(COMMAND);
+                bytes.extend_from_slice(data);
+                Some(bytes)
+            }
+            Payload::ConfChange(change) => {
+                let mut bytes = vec![MEMBERSHIP];
+                bytes.extend(codec::encode_change(change.clone()).encode_to_vec());
+                Some(bytes)
+            }
+        }
+    }
+
+    /// Reads what [`Change::encode`] wrote.
+    ///
+    /// # Errors
+    /// When a newer version wrote it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CommandError> {
+        match bytes.split_first() {
+            Some((&COMMAND, data)) => Ok(Self::Command(command::decode(data)?)),
+            Some((&MEMBERSHIP, data)) => {
+                let change = proto::ConfChange::decode(data).map_err(CommandError::Protobuf)?;
+                let change = codec::decode_change(change).map_err(CommandError::Membership)?;
+                Ok(Self::Membership(change))
+            }
+            other => Err(CommandError::Layout(other.map(|(kind, _)| *kind))),
+        }
+    }
+}
+
+/// A URL of `urls` that belongs to a member other than `id`.
+#[must_use]
+pub fn taken(members: &Members, id: Option<MemberId>, urls: &[String]) -> Option<String> {
+    members
+        .iter()
+        .filter(|(other, _)| Some(**other) != id)
+        .flat_map(|(_, record)| &record.peer_urls)
+        .find(|url| urls.contains(url))
+        .cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raftery_raft::Term;
+
+    fn at(index: u64) -> LogId {
+        LogId {
+            term: Term(1),
+            index: LogIndex(index),
+        }
+    }
+
+    fn added(url: &str) -> Meta {
+        let mut meta = Meta::default();
+        let record = MemberRecord {
+            peer_urls: vec![url.into()],
+            ..MemberRecord::default()
+        };
+        let change = ConfChange::AddLearner {
+            id: MemberId(5),
+            context: record.encode().unwrap(),
+        };
+        meta.apply(at(1), Change::Membership(change)).unwrap();
+        meta
+    }
+
+    #[test]
+    fn an_added_id_is_for_the_first_incarnation_that_comes_with_its_urls() {
+        let mut meta = added("http://a:1");
+        let urls = vec!["http://a:1".to_owned()];
+        assert_eq!(meta.bind(77, &urls), Ok(MemberId(5)));
+        assert_eq!(
+            meta.bind(77, &urls),
+            Ok(MemberId(5)),
+            "asking again is answered alike"
+        );
+        assert_eq!(
+            meta.bind(78, &urls),
+            Err(MembershipError::IncarnationTaken { id: MemberId(5) })
+        );
+    }
+
+    #[test]
+    fn urls_that_nobody_added_are_not_bound() {
+        let mut meta = added("http://a:1");
+        assert!(matches!(
+            meta.bind(77, &["http://b:1".to_owned()]),
+            Err(MembershipError::NotAdded { .. })
+        ));
+    }
+
+    #[test]
+    fn a_removed_member_has_no_record_and_stays_remembered() {
+        let mut meta = added("http://a:1");
+        let remove = ConfChange::Remove { id: MemberId(5) };
+        meta.apply(at(2), Change::Membership(remove)).unwrap();
+        assert!(meta.members.is_empty());
+        assert!(meta.membership.removed.contains(&MemberId(5)));
+    }
+
+    #[test]
+    fn the_state_comes_back_as_it_was_written() {
+        let mut meta = added("http://a:1");
+        meta.settings.is_open = true;
+        let read = Meta::decode(&meta.encode().unwrap()).unwrap();
+        assert_eq!(read.members, meta.members);
+        assert_eq!(read.ledger, meta.ledger);
+        assert_eq!(read.settings, meta.settings);
+        assert_eq!(read.membership, meta.membership);
+        assert!(matches!(
+            Meta::decode(&[9, 0]),
+            Err(CommandError::Layout(Some(9)))
+        ));
+    }
+
+    #[test]
+    fn a_recorded_change_comes_back_as_it_was_written() {
+        let change = ConfChange::Remove { id: MemberId(5) };
+        let entry = Entry {
+            id: at(3),
+            payload: Payload::ConfChange(change.clone()),
+        };
+        let bytes = Change::encode(&entry).unwrap();
+        assert!(matches!(Change::decode(&bytes), Ok(Change::Membership(read)) if read == change));
+    }
+}
