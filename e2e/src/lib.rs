@@ -5,6 +5,7 @@
 //! - [`kube`], [`pods`], [`members`]: a cluster that the operator runs, its faults, and what
 //!   its members say over time.
 //! - [`writer`], [`etcd`], [`mongo`]: the clients' side.
+//! - [`linear`]: was what the clients saw linearizable?
 //! - [`environment`]: where programs are found. [`report`], [`wait`]: time.
 //!
 //! What is asserted hard is safety, read from histories. Times are reported with their
@@ -17,6 +18,7 @@ pub mod environment;
 pub mod etcd;
 pub mod http;
 pub mod kube;
+pub mod linear;
 pub mod members;
 pub mod mongo;
 pub mod outcome;
