@@ -61,7 +61,8 @@ pub(super) struct Step<'a> {
 
 impl Operation {
     /// Value and revision of a write that this operation's answer shows.
-    pub(super) fn shows(&self) -> Option<(u64, i64)> {
+    #[must_use]
+    pub fn shows(&self) -> Option<(u64, i64)> {
         match (self.answer, self.action) {
             (Answer::Got { seen, .. } | Answer::Differed { seen, .. }, _) => seen,
             (
