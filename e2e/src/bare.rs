@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -43,6 +45,27 @@ pub enum Spelling {
     Environment,
 }
 
+/// Where a node is at the moment: known to a proxy in front of it, too.
+#[derive(Default, Debug)]
+pub struct Whereabouts {
+    process_id: AtomicU32,
+    peer_port: AtomicU16,
+}
+
+impl Whereabouts {
+    /// Its process, running or not; 0 before it was started.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process_id.load(Ordering::Relaxed)
+    }
+
+    /// Where it listens for its peers.
+    #[must_use]
+    pub fn peer_port(&self) -> u16 {
+        self.peer_port.load(Ordering::Relaxed)
+    }
+}
+
 /// One node: its settings, its data, and its process while it runs.
 pub struct Node {
     /// Name of the member.
@@ -55,7 +78,9 @@ pub struct Node {
     pub spelling: Spelling,
     log: PathBuf,
     client_port: u16,
-    peer_port: u16,
+    whereabouts: Arc<Whereabouts>,
+    /// The port that peers are told, if there is a proxy in front of its own.
+    advertised: Option<u16>,
     metrics_port: u16,
     admin_port: u16,
     process: Option<Process>,
@@ -72,7 +97,8 @@ impl Node {
             spelling: Spelling::Joined,
             log: directory.join(format!("{name}.log")),
             client_port: 0,
-            peer_port: 0,
+            whereabouts: Arc::default(),
+            advertised: None,
             metrics_port: 0,
             admin_port: 0,
             process: None,
@@ -83,7 +109,10 @@ impl Node {
 
     fn choose_ports(&mut self) {
         self.client_port = free_port();
-        self.peer_port = free_port();
+        let peer_port = free_port();
+        self.whereabouts
+            .peer_port
+            .store(peer_port, Ordering::Relaxed);
         self.metrics_port = free_port();
         self.admin_port = free_port();
         let data = self.data.display().to_string();
@@ -93,7 +122,7 @@ impl Node {
             ("data-dir", data),
             ("listen-client-urls", self.client_url()),
             ("advertise-client-urls", self.client_url()),
-            ("listen-peer-urls", self.peer_url()),
+            ("listen-peer-urls", loopback(peer_port)),
             ("initial-advertise-peer-urls", self.peer_url()),
             ("listen-metrics-urls", self.metrics_url()),
             ("listen-admin-urls", loopback(self.admin_port)),
@@ -119,7 +148,19 @@ impl Node {
     /// Where its peers reach it.
     #[must_use]
     pub fn peer_url(&self) -> String {
-        loopback(self.peer_port)
+        loopback(self.advertised.unwrap_or(self.whereabouts.peer_port()))
+    }
+
+    /// Where it is, now and later.
+    #[must_use]
+    pub fn whereabouts(&self) -> Arc<Whereabouts> {
+        Arc::clone(&self.whereabouts)
+    }
+
+    /// Has it keep its data in another directory.
+    pub fn keep_data_in(&mut self, directory: &Path) {
+        self.data = directory.join(&self.name);
+        self.set("data-dir", &self.data.display().to_string());
     }
 
     /// Where probes, metrics and the ledger are.
@@ -156,7 +197,10 @@ impl Node {
                 }
             };
         }
-        self.process = Some(Process::start(&self.name, &command, &self.log)?);
+        let process = Process::start(&self.name, &command, &self.log)?;
+        let id = process.id();
+        self.whereabouts.process_id.store(id, Ordering::Relaxed);
+        self.process = Some(process);
         Ok(())
     }
 
@@ -282,6 +326,17 @@ impl Cluster {
             node.set("initial-cluster-state", "new");
             node.set("initial-cluster-token", "e2e");
         }
+    }
+
+    /// Has peers reach the nodes at these ports, where something passes on what comes to the
+    /// nodes' own.
+    pub fn advertise(&mut self, ports: &[u16]) {
+        for (node, port) in self.nodes.iter_mut().zip(ports) {
+            node.advertised = Some(*port);
+            let url = node.peer_url();
+            node.set("initial-advertise-peer-urls", &url);
+        }
+        self.introduce();
     }
 
     /// Where the nodes' files lie.

@@ -6,12 +6,21 @@ use anyhow::{Context, Result, bail};
 
 /// The node, as an executable.
 pub fn node() -> Result<PathBuf> {
+    built("raftery-node")
+}
+
+/// The file system with faults.
+pub fn slowfs() -> Result<PathBuf> {
+    built("slowfs")
+}
+
+fn built(name: &str) -> Result<PathBuf> {
     let directory = match std::env::var_os("RAFTERY_BIN_DIR") {
         Some(directory) => PathBuf::from(directory),
         None => build_directory()?,
     };
     existing(
-        directory.join("raftery-node"),
+        directory.join(name),
         "`make test` builds it; by hand: hack/build.sh, then set RAFTERY_BIN_DIR",
     )
 }

@@ -4,7 +4,9 @@
 //! - [`bare`]: nodes as processes of this machine, formed into a cluster by flags.
 //! - [`kube`], [`pods`], [`members`]: a cluster that the operator runs, its faults, and what
 //!   its members say over time.
+//! - [`proxy`], [`slowfs`]: faults of the network and of disks.
 //! - [`writer`], [`etcd`], [`mongo`]: the clients' side.
+//! - [`recorder`], [`linear`]: clients that record what they see, and whether that was right.
 //! - [`environment`]: where programs are found. [`report`], [`wait`]: time.
 //!
 //! What is asserted hard is safety, read from histories. Times are reported with their
@@ -17,11 +19,15 @@ pub mod environment;
 pub mod etcd;
 pub mod http;
 pub mod kube;
+pub mod linear;
 pub mod members;
 pub mod mongo;
 pub mod outcome;
 pub mod pods;
 pub mod process;
+pub mod proxy;
+pub mod recorder;
 pub mod report;
+pub mod slowfs;
 pub mod wait;
 pub mod writer;
