@@ -216,6 +216,12 @@ impl Raft {
         self.log.commit()
     }
 
+    /// Where the log ends.
+    #[must_use]
+    pub fn last_index(&self) -> LogIndex {
+        self.log.last_index()
+    }
+
     /// Effects to carry out; `None` when there are none. Past the limits of what may be in flight
     /// it withholds batches and committed entries, so that carrying them out never blocks.
     pub fn take_ready(&mut self) -> Option<Ready> {

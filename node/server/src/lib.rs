@@ -13,6 +13,7 @@
 //! ```
 
 pub mod apply;
+mod boots;
 pub mod bootstrap;
 mod clock;
 pub mod command;

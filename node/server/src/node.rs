@@ -32,7 +32,7 @@ use crate::metrics::Metrics;
 use crate::pulse::Pulse;
 use crate::state::{State, StateError};
 use crate::transport::{self, Me, Receiving, SnapshotSender, Transport};
-use crate::{RunError, housekeeping};
+use crate::{RunError, boots, housekeeping};
 
 /// Messages from peers that wait for the driver; more are dropped.
 const PEER_QUEUE_LEN_MAX: usize = 4_096;
@@ -58,6 +58,8 @@ pub struct Running {
     pub request_timeout: Duration,
     metrics: Arc<Metrics>,
     next_request: AtomicU64,
+    /// The highest boot number that each peer told.
+    pub(crate) boots: Mutex<BTreeMap<MemberId, u64>>,
     /// Connections over which requests are sent on to a leader.
     channels: Mutex<BTreeMap<MemberId, (String, Channel)>>,
 }
@@ -129,6 +131,7 @@ pub fn start(
         lineage: identity.lineage,
         id: identity.member_id,
         peer_urls: config.initial_advertise_peer_urls.clone(),
+        boot: boots::count(&config.data_dir)?,
     });
     let state = State::open(&config.data_dir)?;
     let applied = state.applied();
@@ -190,7 +193,9 @@ pub fn start(
         Arc::clone(&me),
         driver_handle.inputs.clone(),
         Arc::clone(metrics),
+        Arc::clone(&pulse),
     );
+    pulse.set_last_index(raft.last_index());
     let writer = WalWriter::spawn(wal, wal_events(driver_handle.inputs.clone()));
     let parts = Parts {
         raft,
@@ -239,6 +244,7 @@ pub fn start(
         // Random, so that an entry of an earlier life of this process never answers a client
         // of this one.
         next_request: AtomicU64::new(random_id().map_err(RunError::Io)?),
+        boots: Mutex::default(),
         channels: Mutex::default(),
     });
     if let Some(export) = &running.export {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use raftery_raft::{MemberId, RoleKind, Status};
+use raftery_raft::{LogIndex, MemberId, RoleKind, Status};
 
 /// The few numbers that each request needs. The driver writes role, leader and term, the apply
 /// task the rest; a reader may see the one before the other, as it may with any picture that is
@@ -13,6 +13,8 @@ pub struct Pulse {
     /// 0: none is known.
     leader: AtomicU64,
     term: AtomicU64,
+    /// Where the log ends.
+    last_index: AtomicU64,
     is_open: AtomicBool,
     revision: AtomicI64,
     /// Logical bytes of the store.
@@ -27,6 +29,17 @@ impl Pulse {
         self.leader
             .store(status.leader.map_or(0, |id| id.0), Ordering::Relaxed);
         self.term.store(status.term.0, Ordering::Relaxed);
+    }
+
+    /// The log grew or was cut. Told before anything that was appended can be acknowledged.
+    pub fn set_last_index(&self, last_index: LogIndex) {
+        self.last_index.store(last_index.0, Ordering::Release);
+    }
+
+    /// Where the log ends: all that this member acknowledged is at or before.
+    #[must_use]
+    pub fn last_index(&self) -> LogIndex {
+        LogIndex(self.last_index.load(Ordering::Acquire))
     }
 
     /// Entries were applied.

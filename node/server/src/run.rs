@@ -111,6 +111,9 @@ impl RunError {
             Self::Removed => 10,
             Self::Wal(WalError::Sync { .. } | WalError::Failed) => 11,
             Self::State(StateError::Store(StoreIoError::Sync { .. } | StoreIoError::Failed)) => 11,
+            // A full disk, say: what is there is sound.
+            Self::Wal(WalError::Io { .. })
+            | Self::State(StateError::Store(StoreIoError::Io { .. })) => 1,
             Self::Wal(_) | Self::State(_) | Self::StateBehindLog { .. } => 12,
             Self::FoundedWithoutUs { .. }
             | Self::TokenMismatch { .. }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raftery_raft::{
-    ConfChange, LogId, LogIndex, MemberId, PeerMessage, PersistSeq, ProposeError, Status,
+    ConfChange, LogId, LogIndex, MemberId, PeerMessage, PersistSeq, ProposeError, Rollback, Status,
     TransferError,
 };
 use raftery_wal::WalError;
@@ -75,6 +75,8 @@ pub enum Input {
         /// Why.
         refusal: Refusal,
     },
+    /// A peer showed that this member's disk went back to an earlier state.
+    RolledBack(Rollback),
     /// A peer of this cluster says that this member was removed.
     ToldRemoved,
     /// Hand leadership over.

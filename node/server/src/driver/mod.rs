@@ -287,6 +287,15 @@ impl Driver {
             Input::Refused { request, refusal } => {
                 self.world.entries.refuse(request, &refusal.into());
             }
+            Input::RolledBack(evidence) => {
+                self.raft.on_rolled_back(now, evidence);
+                if self.raft.status().rolled_back.is_some() {
+                    error!(
+                        ?evidence,
+                        "this disk went back to an earlier state: the member votes no more; replace it"
+                    );
+                }
+            }
             Input::ToldRemoved => {
                 info!("the cluster says that this member was removed");
                 return Some(Ended::Removed);
@@ -466,6 +475,7 @@ impl Driver {
     }
 
     fn turn(&mut self) {
+        self.world.pulse.set_last_index(self.raft.last_index());
         dispatch(&mut self.raft, &mut self.world);
         // Raft has taken it, or has no use for it.
         self.world.received = None;

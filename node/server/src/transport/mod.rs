@@ -23,6 +23,7 @@ use crate::driver::{Input, Notice};
 use crate::error::RequestError;
 use crate::members::Members;
 use crate::metrics::Metrics;
+use crate::pulse::Pulse;
 
 /// Messages that wait for one peer; more are dropped.
 const QUEUE_LEN_MAX: usize = 4_096;
@@ -42,6 +43,8 @@ pub struct Me {
     pub id: MemberId,
     /// Where it is reached.
     pub peer_urls: Vec<String>,
+    /// How often its node was started on this disk.
+    pub boot: u64,
 }
 
 /// What a peer is told.
@@ -82,6 +85,7 @@ pub struct Transport {
     me: Arc<Me>,
     inputs: mpsc::UnboundedSender<Input>,
     metrics: Arc<Metrics>,
+    pulse: Arc<Pulse>,
     peers: BTreeMap<MemberId, Link>,
     /// Members of which there is a record; it counts more than what a handshake said.
     recorded: BTreeSet<MemberId>,
@@ -98,9 +102,15 @@ struct Link {
 impl Transport {
     /// Knows nobody yet.
     #[must_use]
-    pub fn new(me: Arc<Me>, inputs: mpsc::UnboundedSender<Input>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        me: Arc<Me>,
+        inputs: mpsc::UnboundedSender<Input>,
+        metrics: Arc<Metrics>,
+        pulse: Arc<Pulse>,
+    ) -> Self {
         Self {
             me,
+            pulse,
             inputs,
             metrics,
             peers: BTreeMap::new(),
@@ -181,6 +191,7 @@ impl Transport {
             id,
             urls: urls.to_vec(),
             inputs: self.inputs.clone(),
+            pulse: Arc::clone(&self.pulse),
         };
         let task = tokio::spawn(peer.run(receiver));
         self.peers.insert(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raftery_proto::peer::{self as proto, peer_notice};
-use raftery_raft::MemberId;
+use raftery_raft::{LogIndex, MemberId, Rollback, Term};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -13,6 +13,7 @@ use tracing::{debug, info};
 use super::{Me, Outgoing, PROTOCOL, Refusal, client, codec};
 use crate::command;
 use crate::driver::{Input, Notice};
+use crate::pulse::Pulse;
 
 /// How long connecting may take.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -38,6 +39,7 @@ pub(super) struct Peer {
     pub(super) id: MemberId,
     pub(super) urls: Vec<String>,
     pub(super) inputs: mpsc::UnboundedSender<Input>,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 /// How a stream ended.
@@ -141,9 +143,19 @@ impl Peer {
     }
 
     fn on_notice(&self, notice: &proto::PeerNotice) {
-        if notice.kind() == peer_notice::Kind::Removed {
-            let _ = self.inputs.send(Input::ToldRemoved);
-        }
+        let input = match notice.kind() {
+            peer_notice::Kind::Removed => Input::ToldRemoved,
+            peer_notice::Kind::RolledBack if notice.acknowledged == 0 => {
+                Input::RolledBack(Rollback::BootCounterWentBack)
+            }
+            peer_notice::Kind::RolledBack => Input::RolledBack(Rollback::LogEndsEarly {
+                term: Term(notice.term),
+                acknowledged: LogIndex(notice.acknowledged),
+            }),
+            peer_notice::Kind::Accepted | peer_notice::Kind::Unspecified => return,
+        };
+        // A driver that is gone needs to know no more.
+        let _ = self.inputs.send(input);
     }
 
     fn give_back(&self, command: &[u8]) {
@@ -165,6 +177,8 @@ impl Peer {
             protocol_min: *PROTOCOL.start(),
             protocol_max: *PROTOCOL.end(),
             peer_urls: self.me.peer_urls.clone(),
+            boot: self.me.boot,
+            last_index: self.pulse.last_index().0,
         }
     }
 }

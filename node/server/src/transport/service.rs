@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use futures::Stream;
 use raftery_proto::peer::{self as proto, peer_notice, peer_server};
-use raftery_raft::{LogIndex, MemberId};
+use raftery_raft::{LogIndex, MemberId, Rollback};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -107,15 +107,16 @@ impl peer_server::Peer for PeerService {
             .membership
             .removed
             .contains(&from);
-        let kind = if is_removed {
-            peer_notice::Kind::Removed
+        let answer = if is_removed {
+            notice(peer_notice::Kind::Removed)
         } else {
-            peer_notice::Kind::Accepted
+            running.rollback(&hello).map_or_else(
+                || notice(peer_notice::Kind::Accepted),
+                |evidence| rolled_back(evidence),
+            )
         };
         let (notices, stream) = mpsc::channel(2);
-        let _ = notices
-            .send(Ok(proto::PeerNotice { kind: kind.into() }))
-            .await;
+        let _ = notices.send(Ok(answer)).await;
         if !is_removed {
             let _ = running.driver.inputs.send(Input::PeerSeen {
                 id: from,
@@ -227,6 +228,48 @@ impl peer_server::Peer for PeerService {
     }
 }
 
+fn notice(kind: peer_notice::Kind) -> proto::PeerNotice {
+    proto::PeerNotice {
+        kind: kind.into(),
+        ..Default::default()
+    }
+}
+
+fn rolled_back(evidence: Rollback) -> proto::PeerNotice {
+    let (term, acknowledged) = match evidence {
+        Rollback::LogEndsEarly { term, acknowledged } => (term.0, acknowledged.0),
+        Rollback::BootCounterWentBack => (0, 0),
+    };
+    proto::PeerNotice {
+        term,
+        acknowledged,
+        ..notice(peer_notice::Kind::RolledBack)
+    }
+}
+
+impl Running {
+    /// What the handshake of a peer shows of its disk, if it went back to an earlier state.
+    fn rollback(&self, hello: &proto::Handshake) -> Option<Rollback> {
+        let from = MemberId(hello.from);
+        let known = {
+            let mut boots = self.boots.lock().expect("no holder of the lock panics");
+            let known = boots.entry(from).or_default();
+            std::mem::replace(known, hello.boot.max(*known))
+        };
+        if hello.boot < known {
+            return Some(Rollback::BootCounterWentBack);
+        }
+        // A leader remembers what the peer acknowledged; what is shown may be a little older,
+        // which is less.
+        let status = self.driver.status.borrow();
+        let acknowledged = status.progress.get(&from)?.matched;
+        (acknowledged.0 > hello.last_index).then_some(Rollback::LogEndsEarly {
+            term: status.term,
+            acknowledged,
+        })
+    }
+}
+
 /// One peer's stream of messages.
 struct Incoming {
     handle: Handle,
@@ -241,8 +284,8 @@ impl Incoming {
         loop {
             match frames.message().await {
                 Ok(Some(_)) if self.is_removed() => {
-                    let kind = peer_notice::Kind::Removed.into();
-                    let _ = self.notices.send(Ok(proto::PeerNotice { kind })).await;
+                    let removed = notice(peer_notice::Kind::Removed);
+                    let _ = self.notices.send(Ok(removed)).await;
                     return;
                 }
                 Ok(Some(frame)) => {
