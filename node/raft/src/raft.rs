@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use crate::limits::APPLY_BYTES_IN_FLIGHT_MAX;
 use crate::log::Log;
+use crate::promise::Promises;
 use crate::role::{Follower, Role};
 use crate::{
     Instant, LogId, LogIndex, MemberId, Membership, MessageBody, Payload, PeerMessage, PersistSeq,
-    ProposeError, RaftConfig, ReadId, Ready, Recovered, Term,
+    ProposeError, RaftConfig, ReadGrant, ReadId, Ready, Recovered, Term,
 };
 use persist::Persistence;
 use picture::StatusKey;
@@ -36,6 +37,7 @@ use picture::StatusKey;
 /// - the last entry's term is at most `term`
 /// - a leader and a candidate voted for themselves
 /// - `membership` is that of the committed entries
+/// - nobody campaigns who has promised not to, unless its leader asked for it
 #[derive(Debug)]
 pub struct Raft {
     config: RaftConfig,
@@ -49,6 +51,7 @@ pub struct Raft {
     membership: Membership,
     role: Role,
     timer: ElectionTimer,
+    promises: Promises,
     persistence: Persistence,
     outbox: Outbox,
     /// The last name on the wire of a read that a leader was asked about. A random beginning
@@ -56,7 +59,7 @@ pub struct Raft {
     /// that is too low by now.
     wire_read: ReadId,
     /// Reads to be served.
-    reads: Vec<(ReadId, LogIndex)>,
+    reads: Vec<ReadGrant>,
     /// The last status handed out.
     shown: Option<StatusKey>,
 }
@@ -85,9 +88,21 @@ impl Raft {
             }
         }
         let mut rng = fastrand::Rng::with_seed(config.seed ^ config.id.0.rotate_left(32));
-        let timer = ElectionTimer::new(now, config.election_timeout, &mut rng);
+        let mut timer = ElectionTimer::new(now, config.election_timeout, &mut rng);
+        let is_alone = membership.voters.len() == 1 && membership.is_voter(config.id);
+        let promises = if is_alone {
+            // Nobody else could lead, and nobody else's lease could rest on a promise of this
+            // member: before such a lease held, it had the other voter's configuration on disk.
+            timer.timeout = Duration::ZERO;
+            Promises::new(now, Duration::ZERO)
+        } else {
+            // The timer runs from the end of the wait, less the least timeout: those who started
+            // together don't all campaign when the wait ends.
+            timer.since = now + config.promise_max.saturating_sub(config.election_timeout);
+            Promises::new(now, config.promise_max)
+        };
         let wire_read = ReadId(u64::from(rng.u32(..)) << 32);
-        let mut raft = Self {
+        Self {
             outbox: Outbox {
                 from: config.id,
                 messages: Vec::new(),
@@ -101,17 +116,13 @@ impl Raft {
             membership,
             role: Role::Follower(Follower::default()),
             timer,
+            promises,
             persistence: Persistence::default(),
             wire_read,
             reads: Vec::new(),
             shown: None,
             config,
-        };
-        if raft.is_voter() && raft.membership.voters.len() == 1 {
-            // Nobody else could lead.
-            raft.timer.timeout = Duration::ZERO;
         }
-        raft
     }
 
     /// Time passed: elections, heartbeats, the leader's check of its quorum, transfers given up.
@@ -131,7 +142,7 @@ impl Raft {
             Role::Leader(leader) => leader.transfer.as_ref().map_or(leader.heartbeat_due, |t| {
                 t.deadline.min(leader.heartbeat_due)
             }),
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => self.timer.deadline(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => self.election_due(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What Raft wants done, and the loop that does it.
 
-use crate::{Entry, HardState, LogIndex, PeerMessage, PersistSeq, Raft, ReadId, Status};
+use crate::{Entry, HardState, Instant, LogIndex, PeerMessage, PersistSeq, Raft, ReadId, Status};
 
 /// Written in `seq` order as one checksummed unit: recovery sees all of it or none.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,6 +14,19 @@ pub struct PersistBatch {
     pub entries: Vec<Entry>,
 }
 
+/// A linearizable read that may be served once applied reaches `index`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadGrant {
+    /// The caller's name for it.
+    pub id: ReadId,
+    /// What applied must reach.
+    pub index: LogIndex,
+    /// Granted on the lease, which holds until then; `None` when a heartbeat round or another
+    /// member confirmed the read. Whoever serves the read compares [`Raft::lease_until`] with the
+    /// time once more, and asks again under another name when the lease is over.
+    pub valid_until: Option<Instant>,
+}
+
 /// Effects to carry out. An empty one is never handed out.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Ready {
@@ -24,8 +37,8 @@ pub struct Ready {
     pub persist: Option<PersistBatch>,
     /// Committed entries to apply, once each, in order.
     pub committed: Vec<Entry>,
-    /// Reads to serve once applied reaches the index.
-    pub reads: Vec<(ReadId, LogIndex)>,
+    /// Reads to serve.
+    pub reads: Vec<ReadGrant>,
     /// Set when role, term, leader or membership changed.
     pub status: Option<Status>,
 }
@@ -38,8 +51,8 @@ pub trait Host {
     fn send(&mut self, message: PeerMessage);
     /// Hands committed entries to the state machine.
     fn apply(&mut self, entries: Vec<Entry>);
-    /// A read may be served once applied reaches `index`.
-    fn serve_read(&mut self, id: ReadId, index: LogIndex);
+    /// A read may be served once applied reaches its index.
+    fn serve_read(&mut self, grant: ReadGrant);
     /// Role, term, leader or membership changed.
     fn status_changed(&mut self, status: Status);
 }
@@ -61,8 +74,8 @@ pub fn dispatch<H: Host>(raft: &mut Raft, host: &mut H) {
         if !ready.committed.is_empty() {
             host.apply(ready.committed);
         }
-        for (id, index) in ready.reads {
-            host.serve_read(id, index);
+        for grant in ready.reads {
+            host.serve_read(grant);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::lease::Lease;
 use crate::quorum::is_majority;
 use crate::tracker::Progress;
 use crate::{Instant, LogIndex, MemberId, ReadId};
@@ -78,8 +79,8 @@ pub(crate) struct Candidate {
     pub(crate) poll: Poll,
     /// Whether the own vote is durable, and with it counted and the requests sent.
     pub(crate) has_asked: bool,
-    /// The leader asked for this election.
-    pub(crate) transfer: bool,
+    /// The leader that asked for this election.
+    pub(crate) transfer: Option<MemberId>,
 }
 
 /// Leads.
@@ -95,6 +96,7 @@ pub(crate) struct Leader {
     /// Number of the last heartbeat round.
     pub(crate) heartbeat: u64,
     pub(crate) reads: Reads,
+    pub(crate) lease: Lease,
     /// Where an uncommitted change of membership stands.
     pub(crate) pending_conf: Option<LogIndex>,
     /// Payload bytes beyond the commit index.

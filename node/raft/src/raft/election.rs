@@ -2,12 +2,12 @@
 
 use super::Raft;
 use crate::role::{Candidate, Poll, PollOutcome, Role};
-use crate::{LogId, MemberId, MessageBody, Term};
+use crate::{Instant, LogId, MemberId, MessageBody, Term};
 
 impl Raft {
     /// The election timer of anyone but a leader.
     pub(super) fn tick_election(&mut self) {
-        if self.now < self.timer.deadline() {
+        if self.now < self.election_due() {
             return;
         }
         if self.is_voter() {
@@ -16,6 +16,23 @@ impl Raft {
             // Learners and removed members don't campaign; they just know of no leader any more.
             self.become_follower(self.term, None);
         }
+    }
+
+    /// When the election timer fires. A follower's timeout is no shorter than its promise, so
+    /// that a promise delays it only after a start and when it has changed leaders.
+    pub(super) fn election_due(&self) -> Instant {
+        self.timer.deadline().max(self.promises.end())
+    }
+
+    /// Whether promises forbid to campaign or vote in `term`; `transfer` is the leader of the term
+    /// before that asked for the election. Module `promise` says why its asking is enough.
+    pub(super) fn is_bound(&self, term: Term, transfer: Option<MemberId>) -> bool {
+        let by_own_leader = transfer.is_some_and(|leader| {
+            let asked_in = Term(term.0 - 1);
+            self.promises.is_to(leader, asked_in)
+                || (self.term == asked_in && self.leader() == Some(leader))
+        });
+        self.promises.bind(self.now, by_own_leader)
     }
 
     /// Asks whether an election could be won, without disturbing anyone: the term stays.
@@ -32,7 +49,7 @@ impl Raft {
     }
 
     /// Votes for itself in a new term. The others are asked once that is durable.
-    pub(super) fn campaign(&mut self, transfer: bool) {
+    pub(super) fn campaign(&mut self, transfer: Option<MemberId>) {
         self.enter_term(Term(self.term.0 + 1), Some(self.me()));
         self.reset_timer();
         let poll = Poll::default();
@@ -73,7 +90,7 @@ impl Raft {
         let voters = &self.membership.voters;
         match &self.role {
             Role::PreCandidate(poll) => match poll.outcome(voters) {
-                PollOutcome::Won => self.campaign(false),
+                PollOutcome::Won => self.campaign(None),
                 PollOutcome::Lost => self.become_follower(self.term, None),
                 PollOutcome::Open => {}
             },
@@ -103,7 +120,7 @@ impl Raft {
 
     /// Would this member vote for `from` in `term`, which is not lower than its own?
     pub(super) fn on_pre_vote(&mut self, from: MemberId, term: Term, last: LogId) {
-        if self.hears_a_leader() {
+        if self.hears_a_leader() || self.is_bound(term, None) {
             return;
         }
         let granted = (term > self.term || self.is_vote_free(from)) && self.is_up_to_date(last);

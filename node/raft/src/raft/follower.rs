@@ -39,8 +39,10 @@ impl Raft {
         self.commit_to(commit);
         // Promises nothing about the disk: the term in memory is enough, because a vote in a
         // higher one would have been cast after this answer.
-        self.outbox
-            .send(from, self.term, MessageBody::HeartbeatResponse { number });
+        let promise = self.config.election_timeout.min(self.config.promise_max);
+        self.promises.promise(self.now, promise, from, self.term);
+        let body = MessageBody::HeartbeatResponse { number, promise };
+        self.outbox.send(from, self.term, body);
     }
 
     fn hear_leader(&mut self, from: MemberId) {

@@ -119,7 +119,7 @@ impl Raft {
             {
                 Some("rejected beyond the leader's log")
             }
-            MessageBody::HeartbeatResponse { number } if *number > leader.heartbeat => {
+            MessageBody::HeartbeatResponse { number, .. } if *number > leader.heartbeat => {
                 Some("answers a heartbeat that was never sent")
             }
             MessageBody::AppendAccepted { .. }

@@ -31,7 +31,13 @@ impl Raft {
         );
         match &self.role {
             Role::Follower(follower) => self.check_follower(follower),
-            Role::PreCandidate(_) => assert!(self.is_voter(), "a non-voter campaigns"),
+            Role::PreCandidate(_) => {
+                assert!(self.is_voter(), "a non-voter campaigns");
+                assert!(
+                    self.promises.end() <= self.now,
+                    "campaigns despite a promise"
+                );
+            }
             Role::Candidate(candidate) => {
                 assert!(self.is_voter(), "a non-voter campaigns");
                 assert_eq!(
@@ -97,6 +103,7 @@ impl Raft {
                 .iter()
                 .is_sorted_by_key(|round| round.heartbeat)
         );
+        leader.lease.check_invariants();
         if let Some(transfer) = &leader.transfer {
             assert!(self.membership.is_voter(transfer.to) && transfer.to != self.me());
         }

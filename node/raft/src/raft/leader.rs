@@ -1,8 +1,10 @@
 //! Leading: taking office, heartbeats, the check of the quorum, commitment, stepping down.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Raft;
+use crate::lease::Lease;
 use crate::limits::UNCOMMITTED_BYTES_MAX;
 use crate::quorum::reached_by_majority;
 use crate::role::{Leader, Reads, Role};
@@ -22,6 +24,7 @@ impl Raft {
             heartbeat_due: self.now + self.config.heartbeat_interval,
             heartbeat: 0,
             reads: Reads::default(),
+            lease: Lease::default(),
             pending_conf: self.log.first_uncommitted_conf_change(),
             uncommitted_bytes: uncommitted.iter().map(|entry| entry.payload.len()).sum(),
             transfer: None,
@@ -56,29 +59,43 @@ impl Raft {
         let Role::Leader(leader) = &self.role else {
             return false;
         };
-        let heard = self.of_voters(self.now, |progress| {
+        let heard = self.of_voters(self.now, |id| {
+            let progress = leader.progress.get(&id);
             progress.and_then(|p| p.last_heard).unwrap_or(leader.since)
         });
         heard.is_some_and(|at| self.now.since(at) < self.config.election_timeout)
     }
 
     /// What a majority of the voters has reached, with `own` for this member.
-    pub(super) fn of_voters<T: Ord + Copy>(
-        &self,
-        own: T,
-        of: impl Fn(Option<&Progress>) -> T,
-    ) -> Option<T> {
+    pub(super) fn of_voters<T: Ord + Copy>(&self, own: T, of: impl Fn(MemberId) -> T) -> Option<T> {
+        let value = |id: &MemberId| if *id == self.me() { own } else { of(*id) };
+        reached_by_majority(self.membership.voters.iter().map(value).collect())
+    }
+
+    /// Until when this member surely leads alone, whatever others do: reads may be served without
+    /// asking anyone while the time is before this. It may lie in the past, and is as far away
+    /// as can be for the only voter. `None` unless leading with an entry of this term committed,
+    /// and after someone was told to campaign in this term.
+    #[must_use]
+    pub fn lease_until(&self) -> Option<Instant> {
         let Role::Leader(leader) = &self.role else {
             return None;
         };
-        let value = |id: &MemberId| {
-            if *id == self.me() {
-                own
-            } else {
-                of(leader.progress.get(id))
-            }
-        };
-        reached_by_majority(self.membership.voters.iter().map(value).collect())
+        let has_lease = self.config.lease_reads
+            && self.config.promise_max > Duration::ZERO
+            && self.is_voter()
+            && self.has_committed_in_term()
+            && !leader.lease.is_given_up();
+        if !has_lease {
+            return None;
+        }
+        // It grants no vote while it leads, so itself it counts for ever.
+        self.of_voters(Instant(Duration::MAX), |id| leader.lease.of(id))
+    }
+
+    /// The lease, if it holds now.
+    pub(super) fn lease(&self) -> Option<Instant> {
+        self.lease_until().filter(|until| self.now < *until)
     }
 
     /// One heartbeat round; it confirms the reads that came before it.
@@ -88,6 +105,7 @@ impl Raft {
             return;
         };
         leader.heartbeat_due = self.now + self.config.heartbeat_interval;
+        leader.lease.round_sent(leader.heartbeat, self.now);
         for (to, progress) in &leader.progress {
             let commit = self.log.commit().min(progress.matched);
             let body = MessageBody::Heartbeat {
@@ -139,8 +157,11 @@ impl Raft {
     }
 
     fn committable(&self) -> Option<LogIndex> {
-        let durable = self.of_voters(self.log.durable(), |progress| {
-            progress.map_or(LogIndex(0), |p| p.matched)
+        let Role::Leader(leader) = &self.role else {
+            return None;
+        };
+        let durable = self.of_voters(self.log.durable(), |id| {
+            leader.progress.get(&id).map_or(LogIndex(0), |p| p.matched)
         })?;
         let is_own = self.log.term(durable) == Some(self.term);
         (is_own && durable > self.log.commit()).then_some(durable)

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raftery_raft::{
-    ConfChange, Entry, HardState, Host, Instant, LogId, LogIndex, MemberId, MessageBody, Payload,
-    PeerMessage, PersistBatch, ProposeError, Raft, RaftConfig, ReadId, Recovered, RoleKind, Status,
-    StepError, Term, TransferError, dispatch,
+    ConfChange, Entry, HardState, Host, Instant, LogId, LogIndex, MemberId, MessageBody,
+    PROMISE_MAX, Payload, PeerMessage, PersistBatch, ProposeError, Raft, RaftConfig, ReadGrant,
+    ReadId, Recovered, RoleKind, Status, StepError, Term, TransferError, dispatch,
 };
 
 use crate::network::Network;
@@ -24,11 +24,14 @@ pub(crate) const E: MemberId = MemberId(5);
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(100);
 pub(crate) const ELECTION: Duration = Duration::from_millis(1000);
 
+/// Without promises: stories that aren't about them stay short.
 pub(crate) fn config(id: MemberId) -> RaftConfig {
     RaftConfig {
         id,
         heartbeat_interval: HEARTBEAT,
         election_timeout: ELECTION,
+        promise_max: Duration::ZERO,
+        lease_reads: true,
         seed: 7,
     }
 }
@@ -80,17 +83,28 @@ pub(crate) struct Cluster {
     network: Network,
     transcript: String,
     served: Vec<(MemberId, ReadId, LogIndex)>,
+    promise_max: Duration,
 }
 
 impl Cluster {
     /// Members founded together, with the story's title.
     pub(crate) fn new(title: &str, founders: &[MemberId]) -> Self {
+        Self::founded(title, founders, Duration::ZERO)
+    }
+
+    /// As [`Cluster::new`], and they promise.
+    pub(crate) fn with_promises(title: &str, founders: &[MemberId]) -> Self {
+        Self::founded(title, founders, PROMISE_MAX)
+    }
+
+    fn founded(title: &str, founders: &[MemberId], promise_max: Duration) -> Self {
         let mut cluster = Self {
             now: Instant::default(),
             nodes: BTreeMap::new(),
             network: Network::default(),
             transcript: format!("{title}\n"),
             served: Vec::new(),
+            promise_max,
         };
         for id in founders {
             cluster.start(*id, founded(founders));
@@ -100,7 +114,11 @@ impl Cluster {
 
     /// A member that starts from `disk`; one that joins starts from nothing.
     pub(crate) fn start(&mut self, id: MemberId, disk: Recovered) {
-        let raft = Some(Raft::new(self.now, config(id), disk.clone()));
+        let config = RaftConfig {
+            promise_max: self.promise_max,
+            ..config(id)
+        };
+        let raft = Some(Raft::new(self.now, config, disk.clone()));
         let node = Node {
             raft,
             disk,
@@ -311,6 +329,11 @@ impl Cluster {
         self.raft(id).next_deadline()
     }
 
+    /// Until when `id` may serve reads on its lease.
+    pub(crate) fn lease(&self, id: MemberId) -> Option<Instant> {
+        self.raft(id).lease_until()
+    }
+
     /// Whether a batch of `id` is unsynced.
     pub(crate) fn waits(&self, id: MemberId) -> bool {
         !self.nodes[&id].unsynced.is_empty()
@@ -449,9 +472,17 @@ impl Host for Hands<'_> {
         applied.extend(entries.iter().map(|entry| entry.id));
     }
 
-    fn serve_read(&mut self, id: ReadId, index: LogIndex) {
+    fn serve_read(&mut self, grant: ReadGrant) {
+        let ReadGrant {
+            id,
+            index,
+            valid_until,
+        } = grant;
+        let lease = valid_until.map_or_else(String::new, |until| {
+            format!(", by its lease until {}", text::millis(until))
+        });
         self.cluster
-            .note(self.id, &format!("serves read {id} at {index}"));
+            .note(self.id, &format!("serves read {id} at {index}{lease}"));
         self.cluster.served.push((self.id, id, index));
     }
 
