@@ -16,7 +16,7 @@
 //! [`Host`]; the server and the simulator run this same loop.
 //!
 //! The semantics are those of etcd/raft 3.7: PreVote (thesis §9.6), CheckQuorum (§6.2),
-//! pipelined replication, learners (§4.2.1), one change of membership at a time (§4.1), ReadIndex
+//! pipelined replication, learners (§4.2.1), joint consensus (§4.3), ReadIndex
 //! (§6.4), leases on promises (after §6.4.1), transfer (§3.10), asynchronous storage (§10.2.1). What promises durability leaves only
 //! after [`Raft::on_persisted`]: module `raft::persist` says how.
 
@@ -49,6 +49,6 @@ pub use raft::Raft;
 pub use ready::{Host, PersistBatch, ReadGrant, Ready, dispatch};
 pub use status::{PeerProgress, RoleKind, Status};
 pub use types::{
-    ConfChange, Entry, HardState, Instant, LogId, LogIndex, MemberId, Payload, PersistSeq, ReadId,
-    Term,
+    ConfChange, Entry, HardState, Instant, LogId, LogIndex, MemberChange, MemberId, Payload,
+    PersistSeq, ReadId, Term,
 };

@@ -89,7 +89,7 @@ impl Raft {
         }
         let mut rng = fastrand::Rng::with_seed(config.seed ^ config.id.0.rotate_left(32));
         let mut timer = ElectionTimer::new(now, config.election_timeout, &mut rng);
-        let is_alone = membership.voters.len() == 1 && membership.is_voter(config.id);
+        let is_alone = membership.all_voters().eq([config.id]);
         let promises = if is_alone {
             // Nobody else could lead, and nobody else's lease could rest on a promise of this
             // member: before such a lease held, it had the other voter's configuration on disk.

@@ -1,7 +1,8 @@
 //! Elections: PreVote (§9.6), votes (§3.4, §3.6.1), leader stickiness (§4.2.3, §6.2).
 
 use super::Raft;
-use crate::role::{Candidate, Poll, PollOutcome, Role};
+use crate::quorum::PollOutcome;
+use crate::role::{Candidate, Poll, Role};
 use crate::{Instant, LogId, MemberId, MessageBody, Term};
 
 impl Raft {
@@ -81,20 +82,20 @@ impl Raft {
 
     fn ask_voters(&mut self, term: Term, body: &MessageBody) {
         let me = self.me();
-        for to in self.membership.voters.iter().filter(|id| **id != me) {
-            self.outbox.send(*to, term, body.clone());
+        for to in self.membership.all_voters().filter(|id| *id != me) {
+            self.outbox.send(to, term, body.clone());
         }
     }
 
     fn tally(&mut self) {
-        let voters = &self.membership.voters;
+        let quorum = self.membership.quorum();
         match &self.role {
-            Role::PreCandidate(poll) => match poll.outcome(voters) {
+            Role::PreCandidate(poll) => match poll.outcome(quorum) {
                 PollOutcome::Won => self.campaign(None),
                 PollOutcome::Lost => self.become_follower(self.term, None),
                 PollOutcome::Open => {}
             },
-            Role::Candidate(candidate) => match candidate.poll.outcome(voters) {
+            Role::Candidate(candidate) => match candidate.poll.outcome(quorum) {
                 PollOutcome::Won => self.become_leader(),
                 PollOutcome::Lost => self.become_follower(self.term, None),
                 PollOutcome::Open => {}

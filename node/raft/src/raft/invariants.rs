@@ -105,7 +105,7 @@ impl Raft {
         );
         leader.lease.check_invariants();
         if let Some(transfer) = &leader.transfer {
-            assert!(self.membership.is_voter(transfer.to) && transfer.to != self.me());
+            assert!(self.membership.voters.contains(&transfer.to) && transfer.to != self.me());
         }
     }
 }

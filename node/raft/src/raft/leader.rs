@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::Raft;
 use crate::lease::Lease;
 use crate::limits::UNCOMMITTED_BYTES_MAX;
-use crate::quorum::reached_by_majority;
 use crate::role::{Leader, Reads, Role};
 use crate::tracker::Progress;
 use crate::{Instant, LogId, LogIndex, MemberId, MessageBody, Payload, ProposeError};
@@ -49,12 +48,14 @@ impl Raft {
         {
             leader.transfer = None;
         }
-        if self.now >= leader.heartbeat_due {
+        let is_due = self.now >= leader.heartbeat_due;
+        self.leave_joint();
+        if is_due {
             self.beat();
         }
     }
 
-    /// Whether a majority, itself included, was heard within an election timeout.
+    /// Whether a quorum, itself included, was heard within an election timeout.
     fn has_contact_to_quorum(&self) -> bool {
         let Role::Leader(leader) = &self.role else {
             return false;
@@ -66,10 +67,10 @@ impl Raft {
         heard.is_some_and(|at| self.now.since(at) < self.config.election_timeout)
     }
 
-    /// What a majority of the voters has reached, with `own` for this member.
+    /// What a quorum of the voters has reached, with `own` for this member.
     pub(super) fn of_voters<T: Ord + Copy>(&self, own: T, of: impl Fn(MemberId) -> T) -> Option<T> {
-        let value = |id: &MemberId| if *id == self.me() { own } else { of(*id) };
-        reached_by_majority(self.membership.voters.iter().map(value).collect())
+        let quorum = self.membership.quorum();
+        quorum.reached(|id| if id == self.me() { own } else { of(id) })
     }
 
     /// Until when this member surely leads alone, whatever others do: reads may be served without
@@ -141,7 +142,7 @@ impl Raft {
         Ok(self.log.append(self.term, payload))
     }
 
-    /// Commits what a majority of the voters holds durably, if the last of it is of the own term:
+    /// Commits what a quorum of the voters holds durably, if the last of it is of the own term:
     /// an entry of an earlier one may still be overwritten though a majority holds it (§3.6.2,
     /// figure 3.7; figure 8 of the paper).
     pub(super) fn maybe_commit(&mut self) {
@@ -149,8 +150,9 @@ impl Raft {
         while let Some(index) = self.committable() {
             self.commit_to(index);
         }
+        self.leave_joint();
         if matches!(self.role, Role::Leader(_)) && !self.is_voter() {
-            // Removed (§4.2.2). The others still learn from it that this is committed.
+            // Removed or demoted (§4.2.2). The others still learn from it that this is committed.
             self.replicate();
             self.become_follower(self.term, None);
         }

@@ -15,8 +15,9 @@
 //! whose disk is wiped by now (of two members, after the removal of one, for ever). That is
 //! for liveness; safety needs less, namely this:
 //!
-//! The commit index says which configuration is active. A configuration must never be skipped: two configurations that are
-//! one change apart have overlapping majorities, two that are two changes apart need not.
+//! The commit index says which configuration is active. A configuration must never be skipped: two
+//! that are one change apart have overlapping majorities (a joint one needs a majority of each half,
+//! which are its neighbours), two that are two changes apart need not.
 //! That a member whose log contains the change C2 has recovered at least the change before it,
 //! C1, as active follows like this. C2 is proposed only when C1 is committed; so its leader's
 //! batch with C2 carries a commit index of at least C1, and so does every append with C2 (of this

@@ -10,10 +10,10 @@ impl Raft {
     /// happens. A later call replaces an earlier one.
     ///
     /// # Errors
-    /// Not the leader; not a voter.
+    /// Not the leader; not a voter, or only in the old half of a joint configuration.
     pub fn transfer_leader(&mut self, now: Instant, to: MemberId) -> Result<(), TransferError> {
         let known = self.leader();
-        let is_voter = self.membership.is_voter(to);
+        let is_voter = self.membership.voters.contains(&to);
         let me = self.me();
         let Role::Leader(leader) = &mut self.role else {
             return Err(TransferError::NotLeader { leader: known });

@@ -276,6 +276,12 @@ impl Cluster {
         self.note(id, "disk: syncs take long");
     }
 
+    /// From now on batches of `id` are synced at once again, with all that waits.
+    pub(crate) fn let_sync(&mut self, id: MemberId) {
+        self.node(id).holds_syncs = false;
+        self.flush(id);
+    }
+
     /// The oldest unsynced batch becomes durable.
     pub(crate) fn sync(&mut self, id: MemberId) {
         let batch = self.node(id).unsynced.pop_front().expect("a batch waits");
@@ -502,6 +508,13 @@ impl Host for Hands<'_> {
         }
         let membership = status.membership;
         let _ = write!(what, "; voters {}", text::names(membership.voters));
+        if !membership.outgoing.is_empty() {
+            let _ = write!(
+                what,
+                " and of the old half {}",
+                text::names(membership.outgoing)
+            );
+        }
         if !membership.learners.is_empty() {
             let _ = write!(what, " learners {}", text::names(membership.learners));
         }

@@ -8,6 +8,7 @@ mod network;
 mod ready_follower;
 mod ready_leader;
 mod stories_elections;
+mod stories_joint;
 mod stories_leases;
 mod stories_membership;
 mod stories_reads;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use raftery_raft::{
-    ConfChange, Entry, HardState, Instant, LogId, MemberId, MessageBody, Payload, PeerMessage,
-    PersistBatch, ReadId,
+    ConfChange, Entry, HardState, Instant, LogId, MemberChange, MemberId, MessageBody, Payload,
+    PeerMessage, PersistBatch, ReadId,
 };
 
 /// 1 is A, 2 is B, …
@@ -113,5 +113,20 @@ fn payload(payload: &Payload) -> String {
         Payload::ConfChange(ConfChange::AddLearner { id, .. }) => format!("add {}", name(*id)),
         Payload::ConfChange(ConfChange::Promote { id }) => format!("promote {}", name(*id)),
         Payload::ConfChange(ConfChange::Remove { id }) => format!("remove {}", name(*id)),
+        Payload::ConfChange(ConfChange::Change { changes }) => {
+            let words: Vec<_> = changes.iter().map(one_change).collect();
+            words.join(" & ")
+        }
+        Payload::ConfChange(ConfChange::LeaveJoint) => "leave joint".into(),
     }
+}
+
+fn one_change(change: &MemberChange) -> String {
+    let what = match change {
+        MemberChange::AddLearner { .. } => "add",
+        MemberChange::Promote { .. } => "promote",
+        MemberChange::Demote { .. } => "demote",
+        MemberChange::Remove { .. } => "remove",
+    };
+    format!("{what} {}", name(change.id()))
 }
