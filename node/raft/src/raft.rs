@@ -29,8 +29,10 @@ use picture::StatusKey;
 /// One member's Raft.
 ///
 /// Every input carries `now`; an earlier `now` than the latest is taken for the latest. An input
-/// that gives an `Err` leaves the value unchanged. Only [`Raft::tick`] acts on elapsed time, so a
-/// process that slept calls it first.
+/// that gives an `Err` leaves the value unchanged. Elections and the leader's check of its
+/// quorum wait for [`Raft::tick`], so a process that slept calls it first; promises and the lease
+/// are compared with every `now`. Hence `now` is sampled after the input was taken from its queue:
+/// a `now` from before a sleep would show a lease that is over.
 ///
 /// Invariants, besides those of the parts:
 /// - terms never fall; `vote` is fixed within a term

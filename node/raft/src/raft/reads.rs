@@ -7,8 +7,9 @@ use crate::role::{Read, ReadRound, Role};
 use crate::{Instant, LogIndex, MemberId, MessageBody, ReadError, ReadGrant, ReadId};
 
 impl Raft {
-    /// Asks for a linearizable read. Later a [`crate::Ready`] names the index that applied must
-    /// reach for it to be served. A follower asks its leader.
+    /// Asks for a linearizable read. A [`crate::Ready`] names the index that applied must reach for
+    /// it to be served: the next one while this leader's lease holds, a later one otherwise. A
+    /// follower asks its leader.
     ///
     /// A read is given back at most once. It is never given back when the leader loses its place
     /// meanwhile, or a message is lost on the way: ask again under another name.
