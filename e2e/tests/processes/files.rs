@@ -47,14 +47,19 @@ async fn a_log_damaged_below_its_watermark_is_kept_aside_unchanged_and_repaired_
     let numbers: Vec<usize> = numbers(line.split("offset").nth(1).unwrap_or_default());
     // the frame begins a little before the value that lies in it
     assert!(
-        numbers.iter().any(|at| (offset - 200..=offset).contains(at)),
+        numbers
+            .iter()
+            .any(|at| (offset - 200..=offset).contains(at)),
         "{offset}: {line}"
     );
     let aside = fs::read_dir(&node.data)?
         .filter_map(Result::ok)
         .find(|entry| entry.file_name().to_string_lossy().contains("damaged"));
     let aside = aside.context("the damaged log is gone")?.path();
-    assert!(fs::read(aside.join(&named))? == bytes, "the damaged file was changed");
+    assert!(
+        fs::read(aside.join(&named))? == bytes,
+        "the damaged file was changed"
+    );
 
     client.put("the others", "go on", None).await?;
     cluster.all_caught_up(LIMIT).await?;
@@ -66,7 +71,11 @@ async fn a_log_damaged_below_its_watermark_is_kept_aside_unchanged_and_repaired_
     let said = node.log().len();
     node.start()?;
     node.serves(LIMIT).await?;
-    assert!(!node.log()[said..].contains("damaged"), "{}", &node.log()[said..]);
+    assert!(
+        !node.log()[said..].contains("damaged"),
+        "{}",
+        &node.log()[said..]
+    );
     Ok(())
 }
 

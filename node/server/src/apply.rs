@@ -132,8 +132,11 @@ impl Apply {
         let Meta {
             members, settings, ..
         } = &state.meta;
-        self.pulse
-            .set_applied(settings.is_open, state.store.revision(), state.store.logical_bytes());
+        self.pulse.set_applied(
+            settings.is_open,
+            state.store.revision(),
+            state.store.logical_bytes(),
+        );
         // A driver that is gone needs to know no more.
         if *members != told.members {
             told.members.clone_from(members);

@@ -9,13 +9,15 @@ use bytes::Bytes;
 use fastrand::Rng;
 use raftery_raft::{
     Entry, Host, Instant, LogId, LogIndex, MemberId, Membership, MessageBody, Payload, PeerMessage,
-    PersistBatch, Raft, ReadId, Recovered, RoleKind, SnapshotMeta, Status, Term, dispatch,
+    PersistBatch, Raft, ReadGrant, Recovered, RoleKind, SnapshotMeta, Status, Term, dispatch,
 };
 
 use crate::cluster::{A, B, C, config, founded};
 
 const SEEDS: u64 = 100;
 const STEPS: usize = 4_000;
+/// Shorter than the time between two crashes of a member.
+const PROMISE: Duration = Duration::from_millis(100);
 const MEMBERS: [MemberId; 3] = [A, B, C];
 
 type Machine = Vec<LogId>;
@@ -50,6 +52,8 @@ struct World {
     /// What anyone has applied.
     history: Machine,
     leaders: BTreeMap<Term, MemberId>,
+    /// Every other run is without promises.
+    promise_max: Duration,
     faults: bool,
     installed: u64,
     repaired: u64,
@@ -98,6 +102,7 @@ impl World {
             streams: Vec::new(),
             history: Machine::new(),
             leaders: BTreeMap::new(),
+            promise_max: PROMISE * u32::from(seed % 2 == 1),
             faults: true,
             installed: 0,
             repaired: 0,
@@ -136,6 +141,7 @@ impl World {
         node.starts += 1;
         let mut settings = config(id);
         settings.seed = node.starts;
+        settings.promise_max = self.promise_max;
         let raft = Raft::new(self.now, settings, node.log.clone());
         node.machine.clone_from(&node.stored);
         node.raft = Some(raft);
@@ -385,7 +391,7 @@ impl Host for Hands<'_> {
         self.world.streams.insert(0, stream);
     }
 
-    fn serve_read(&mut self, _: ReadId, _: LogIndex) {}
+    fn serve_read(&mut self, _: ReadGrant) {}
 
     fn status_changed(&mut self, status: Status) {
         if status.role == RoleKind::Leader {
