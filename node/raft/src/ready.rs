@@ -28,8 +28,11 @@ pub struct ReadGrant {
     /// What applied must reach.
     pub index: LogIndex,
     /// Granted on the lease, which holds until then; `None` when a heartbeat round or another
-    /// member confirmed the read. Whoever serves the read compares [`Raft::lease_until`] with the
-    /// time once more, and asks again under another name when the lease is over.
+    /// member confirmed the read. The lease held at the latest `now`. If that was sampled after
+    /// every request that this read stands for had arrived, they may be served however late it is:
+    /// what was acknowledged before they began is at or before the index. Only who adds requests to
+    /// a read that was asked for already compares [`Raft::lease_until`] with the time once more, and
+    /// asks again under another name when the lease is over.
     pub valid_until: Option<Instant>,
 }
 
