@@ -54,6 +54,8 @@ pub struct NodeConfig {
     pub heartbeat_interval: Duration,
     /// Shortest time without a leader before an election.
     pub election_timeout: Duration,
+    /// Whether a leader serves reads on its followers' promises; otherwise a majority confirms each.
+    pub lease_reads: bool,
     /// Logical bytes of the store from which writes that add more are refused.
     pub quota_backend_bytes: u64,
     /// What is worth a line of the log.
@@ -101,6 +103,7 @@ impl Default for NodeConfig {
             },
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_secs(1),
+            lease_reads: true,
             quota_backend_bytes: QUOTA_BYTES,
             log_level: LogLevel::Info,
             log_format: LogFormat::Json,
@@ -174,6 +177,7 @@ impl NodeConfig {
             election_timeout: said
                 .election_timeout
                 .map_or(default.election_timeout, |i| i.0),
+            lease_reads: said.lease_reads.unwrap_or(default.lease_reads),
             quota_backend_bytes: said
                 .quota_backend_bytes
                 .filter(|bytes| *bytes > 0)

@@ -39,6 +39,13 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub election_timeout: Option<Interval>,
 
+    /// Serve reads at a leader whose followers have promised not to vote, without asking them for
+    /// each; otherwise a majority confirms each read. Clocks may drift by 1 % [default: true].
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", hide_possible_values = true, help_heading = MEMBER)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease_reads: Option<bool>,
+
     /// Bytes of keys and values, history included, from which writes that add more are refused
     /// until deletes and compaction have made room; 0 means the default [default: 2147483648].
     #[arg(long, value_name = "BYTES", help_heading = MEMBER)]
@@ -171,6 +178,7 @@ impl Options {
             data_dir,
             heartbeat_interval,
             election_timeout,
+            lease_reads,
             quota_backend_bytes,
             listen_client_urls,
             advertise_client_urls,

@@ -120,6 +120,16 @@ fn managed_is_a_switch() {
 }
 
 #[test]
+fn lease_reads_are_on_unless_switched_off() {
+    let with =
+        |flags: &[&'static str], variables| run_with(flags, variables).expect("valid").lease_reads;
+    assert!(with(&[], &[]));
+    assert!(with(&["--lease-reads"], &[("ETCD_LEASE_READS", "false")]));
+    assert!(!with(&["--lease-reads=false"], &[]));
+    assert!(!with(&[], &[("ETCD_LEASE_READS", "false")]));
+}
+
+#[test]
 fn every_flag_of_a_static_member_arrives() {
     let config = run_with(
         &[

@@ -14,6 +14,12 @@ pub struct RaftConfig {
     /// A follower campaigns after a random time in `[election_timeout, 2 * election_timeout)`
     /// without a leader. At least five heartbeats.
     pub election_timeout: Duration,
+    /// The longest promise given and taken, and the wait after a start:
+    /// [`crate::PROMISE_MAX`]. Zero switches promises, leases and the wait off, which is for
+    /// comparing with engines that have none.
+    pub promise_max: Duration,
+    /// Whether a leader serves reads on its lease; otherwise a heartbeat round confirms each.
+    pub lease_reads: bool,
     /// Seed of the election jitter and of names on the wire: another one in each life of the
     /// process.
     pub seed: u64,

@@ -69,6 +69,24 @@ pub enum ConfChangeError {
     /// The last voter can't leave.
     #[error("{0} is the last voter")]
     LastVoter(MemberId),
+    /// Nobody would vote afterwards.
+    #[error("no voter would be left")]
+    NoVoterLeft,
+    /// Only voters are demoted.
+    #[error("{0} is not a voter")]
+    NotVoter(MemberId),
+    /// One change of each member at a time.
+    #[error("{0} is changed twice")]
+    Duplicate(MemberId),
+    /// Several changes of which there is none.
+    #[error("nothing changes")]
+    Empty,
+    /// The old half must be left first.
+    #[error("the configuration is joint, and no other change follows until that is left")]
+    Joint,
+    /// There is no old half to leave.
+    #[error("the configuration is not joint")]
+    NotJoint,
     /// A log is founded once, by its first entry.
     #[error("the cluster is founded already")]
     AlreadyFounded,
@@ -100,7 +118,7 @@ pub enum TransferError {
         /// Who leads, where known.
         leader: Option<MemberId>,
     },
-    /// Only voters can lead.
+    /// Only voters can lead; while joint, only those of the new half are handed to.
     #[error("{0} is not a voter")]
     NotVoter(MemberId),
 }

@@ -19,17 +19,20 @@
 //! [`Host`]; the server and the simulator run this same loop.
 //!
 //! The semantics are those of etcd/raft 3.7: PreVote (thesis §9.6), CheckQuorum (§6.2),
-//! pipelined replication, learners (§4.2.1), one change of membership at a time (§4.1), ReadIndex
-//! (§6.4), transfer (§3.10), asynchronous storage (§10.2.1). What promises durability leaves only
-//! after [`Raft::on_persisted`]: module `raft::persist` says how. Of the log only the tail is kept;
-//! who lacks more gets a snapshot of the state machine: module `raft::snapshot`.
+//! pipelined replication, learners (§4.2.1), joint consensus (§4.3), ReadIndex (§6.4), leases on
+//! promises (after §6.4.1), transfer (§3.10), asynchronous storage (§10.2.1). What promises
+//! durability leaves only after [`Raft::on_persisted`]: module `raft::persist` says how. Of the log
+//! only the tail is kept; who lacks more gets a snapshot of the state machine: module
+//! `raft::snapshot`.
 
 mod config;
 mod error;
+mod lease;
 mod limits;
 mod log;
 mod membership;
 mod message;
+mod promise;
 mod quorum;
 mod raft;
 mod ready;
@@ -41,16 +44,16 @@ mod types;
 pub use config::{RaftConfig, Recovered};
 pub use error::{ConfChangeError, ProposeError, ReadError, StepError, TransferError};
 pub use limits::{
-    APPLY_BYTES_IN_FLIGHT_MAX, INFLIGHT_BYTES_MAX, INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX,
-    PERSIST_BATCH_BYTES_MAX, PERSIST_BATCHES_IN_FLIGHT_MAX, READS_WAITING_MAX,
-    UNCOMMITTED_BYTES_MAX,
+    APPLY_BYTES_IN_FLIGHT_MAX, INFLIGHT_BYTES_MAX, INFLIGHT_MESSAGES_MAX, LEASE_ROUNDS_MAX,
+    MAX_CLOCK_DRIFT_PERCENT, MESSAGE_BYTES_MAX, PERSIST_BATCH_BYTES_MAX,
+    PERSIST_BATCHES_IN_FLIGHT_MAX, PROMISE_MAX, READS_WAITING_MAX, UNCOMMITTED_BYTES_MAX,
 };
 pub use membership::Membership;
 pub use message::{MessageBody, PeerMessage, SnapshotMeta};
 pub use raft::Raft;
-pub use ready::{Host, PersistBatch, Ready, dispatch};
+pub use ready::{Host, PersistBatch, ReadGrant, Ready, dispatch};
 pub use status::{PeerProgress, PeerState, RoleKind, Rollback, Status};
 pub use types::{
-    ConfChange, Entry, HardState, Instant, LogId, LogIndex, MemberId, Payload, PersistSeq, ReadId,
-    Term,
+    ConfChange, Entry, HardState, Instant, LogId, LogIndex, MemberChange, MemberId, Payload,
+    PersistSeq, ReadId, Term,
 };

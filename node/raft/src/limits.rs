@@ -3,6 +3,8 @@
 //! Bytes are payload bytes and 32 for each entry. A single entry beyond a limit of bytes still
 //! passes, alone.
 
+use std::time::Duration;
+
 /// Bytes of entries in one append.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
@@ -24,6 +26,16 @@ pub const PERSIST_BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of entries handed out to be applied and not applied yet.
 pub const APPLY_BYTES_IN_FLIGHT_MAX: usize = 16 << 20;
+
+/// The longest promise of a follower to its leader, and the wait of a member after its start, in
+/// which promises of its earlier life may hold. A constant of the protocol: all members share it.
+pub const PROMISE_MAX: Duration = Duration::from_secs(2);
+
+/// By how much the clocks of two members may drift apart while a promise holds, in percent.
+pub const MAX_CLOCK_DRIFT_PERCENT: u32 = 1;
+
+/// Heartbeat rounds whose time of sending a leader remembers.
+pub const LEASE_ROUNDS_MAX: usize = 128;
 
 /// Reads that wait for the leader to be confirmed: on a leader those of all members, on a
 /// follower its own.

@@ -1,5 +1,7 @@
 //! What members say to each other.
 
+use std::time::Duration;
+
 use crate::{Entry, LogId, LogIndex, MemberId, Membership, ReadId, Term};
 
 /// A message from one member to another. Cluster and lineage are checked by the transport
@@ -33,8 +35,9 @@ pub enum MessageBody {
     Vote {
         /// Last entry of the candidate's log.
         last: LogId,
-        /// The leader asked for this election: leader stickiness doesn't apply (§3.10).
-        transfer: bool,
+        /// The leader of the term before this one that asked for this election (§3.10): leader
+        /// stickiness doesn't apply, nor do promises of those whose leader it is.
+        transfer: Option<MemberId>,
     },
     /// Answer to `Vote`, sent once the vote is durable.
     VoteResponse {
@@ -73,6 +76,9 @@ pub enum MessageBody {
     HeartbeatResponse {
         /// The round answered; 0 to the leader of an older term.
         number: u64,
+        /// For so long after the receipt of the heartbeat the follower neither campaigns nor
+        /// votes, but for who its leader asks it to.
+        promise: Duration,
     },
     /// A follower asks where a linearizable read must wait for (§6.4).
     ReadIndex {

@@ -18,10 +18,11 @@ mod transfer;
 use std::time::Duration;
 
 use crate::log::Log;
+use crate::promise::Promises;
 use crate::role::{Follower, Role};
 use crate::{
     HardState, Instant, LogId, LogIndex, MemberId, Membership, MessageBody, Payload, PeerMessage,
-    PersistSeq, ProposeError, RaftConfig, ReadId, Ready, Recovered, Rollback, Term,
+    PersistSeq, ProposeError, RaftConfig, ReadGrant, ReadId, Ready, Recovered, Rollback, Term,
 };
 use persist::Persistence;
 use picture::StatusKey;
@@ -30,8 +31,10 @@ use snapshot::Installing;
 /// One member's Raft.
 ///
 /// Every input carries `now`; an earlier `now` than the latest is taken for the latest. An input
-/// that gives an `Err` leaves the value unchanged. Only [`Raft::tick`] acts on elapsed time, so a
-/// process that slept calls it first.
+/// that gives an `Err` leaves the value unchanged. Elections and the leader's check of its
+/// quorum wait for [`Raft::tick`], so a process that slept calls it first; promises and the lease
+/// are compared with every `now`. Hence `now` is sampled after the input was taken from its queue:
+/// a `now` from before a sleep would show a lease that is over.
 ///
 /// Invariants, besides those of the parts:
 /// - terms never fall; `vote` is fixed within a term
@@ -41,6 +44,7 @@ use snapshot::Installing;
 /// - who installs a snapshot follows, and the snapshot is ahead of what is committed here
 /// - only a leader has snapshots to send
 /// - a member whose log or vote the disk has lost neither campaigns nor leads
+/// - nobody campaigns who has promised not to, unless its leader asked for it
 #[derive(Debug)]
 pub struct Raft {
     config: RaftConfig,
@@ -54,6 +58,7 @@ pub struct Raft {
     membership: Membership,
     role: Role,
     timer: ElectionTimer,
+    promises: Promises,
     /// A snapshot that the state machine is about to take.
     install: Option<Installing>,
     /// The last entry that the disk lost, until the log reaches it again.
@@ -69,7 +74,7 @@ pub struct Raft {
     /// that is too low by now.
     wire_read: ReadId,
     /// Reads to be served.
-    reads: Vec<(ReadId, LogIndex)>,
+    reads: Vec<ReadGrant>,
     /// The last status handed out.
     shown: Option<StatusKey>,
 }
@@ -121,9 +126,22 @@ impl Raft {
             }
         }
         let mut rng = fastrand::Rng::with_seed(config.seed ^ config.id.0.rotate_left(32));
-        let timer = ElectionTimer::new(now, config.election_timeout, &mut rng);
+        let mut timer = ElectionTimer::new(now, config.election_timeout, &mut rng);
+        // What the disk lost may have added a voter that was promised something.
+        let is_alone = membership.all_voters().eq([config.id]) && repair_until.is_none();
+        let promises = if is_alone {
+            // Nobody else could lead, and nobody else's lease could rest on a promise of this
+            // member: before such a lease held, it had the other voter's configuration on disk.
+            timer.timeout = Duration::ZERO;
+            Promises::new(now, Duration::ZERO)
+        } else {
+            // The timer runs from the end of the wait, less the least timeout: those who started
+            // together don't all campaign when the wait ends.
+            timer.since = now + config.promise_max.saturating_sub(config.election_timeout);
+            Promises::new(now, config.promise_max)
+        };
         let wire_read = ReadId(u64::from(rng.u32(..)) << 32);
-        let mut raft = Self {
+        Self {
             outbox: Outbox {
                 from: config.id,
                 messages: Vec::new(),
@@ -141,17 +159,13 @@ impl Raft {
             repair_until,
             rolled_back: None,
             snapshots: Vec::new(),
+            promises,
             persistence,
             wire_read,
             reads: Vec::new(),
             shown: None,
             config,
-        };
-        if raft.is_voter() && raft.membership.voters.len() == 1 {
-            // Nobody else could lead.
-            raft.timer.timeout = Duration::ZERO;
         }
-        raft
     }
 
     /// Time passed: elections, heartbeats, the leader's check of its quorum, transfers given up.
@@ -171,7 +185,7 @@ impl Raft {
             Role::Leader(leader) => leader.transfer.as_ref().map_or(leader.heartbeat_due, |t| {
                 t.deadline.min(leader.heartbeat_due)
             }),
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => self.timer.deadline(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => self.election_due(),
         }
     }
 

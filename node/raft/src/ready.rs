@@ -1,7 +1,7 @@
 //! What Raft wants done, and the loop that does it.
 
 use crate::{
-    Entry, HardState, LogId, LogIndex, MemberId, PeerMessage, PersistSeq, Raft, ReadId,
+    Entry, HardState, Instant, LogId, LogIndex, MemberId, PeerMessage, PersistSeq, Raft, ReadId,
     SnapshotMeta, Status,
 };
 
@@ -20,6 +20,22 @@ pub struct PersistBatch {
     pub entries: Vec<Entry>,
 }
 
+/// A linearizable read that may be served once applied reaches `index`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadGrant {
+    /// The caller's name for it.
+    pub id: ReadId,
+    /// What applied must reach.
+    pub index: LogIndex,
+    /// Granted on the lease, which holds until then; `None` when a heartbeat round or another
+    /// member confirmed the read. The lease held at the latest `now`. If that was sampled after
+    /// every request that this read stands for had arrived, they may be served however late it is:
+    /// what was acknowledged before they began is at or before the index. Only who adds requests to
+    /// a read that was asked for already compares [`Raft::lease_until`] with the time once more, and
+    /// asks again under another name when the lease is over.
+    pub valid_until: Option<Instant>,
+}
+
 /// Effects to carry out. An empty one is never handed out.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Ready {
@@ -30,14 +46,14 @@ pub struct Ready {
     pub persist: Option<PersistBatch>,
     /// Committed entries to apply, once each, in order.
     pub committed: Vec<Entry>,
-    /// The snapshot that [`Raft::step`] was told of last, to put in the live state machine's place. Answer with [`Raft::on_installed`];
-    /// until then nothing is handed out to be applied.
+    /// The snapshot that [`Raft::step`] was told of last, to put in the live state machine's place.
+    /// Answer with [`Raft::on_installed`]; until then nothing is handed out to be applied.
     pub install: Option<SnapshotMeta>,
     /// Members that need entries which the log holds no more. Answer each with
     /// [`Raft::on_snapshot_sent`].
     pub snapshots: Vec<MemberId>,
-    /// Reads to serve once applied reaches the index.
-    pub reads: Vec<(ReadId, LogIndex)>,
+    /// Reads to serve.
+    pub reads: Vec<ReadGrant>,
     /// Set when role, term, leader or membership changed.
     pub status: Option<Status>,
 }
@@ -57,8 +73,8 @@ pub trait Host {
     /// that is done or has failed, [`Raft::on_snapshot_sent`] is due; if one is under way to that
     /// member already, its end will do.
     fn send_snapshot(&mut self, to: MemberId);
-    /// A read may be served once applied reaches `index`.
-    fn serve_read(&mut self, id: ReadId, index: LogIndex);
+    /// A read may be served once applied reaches its index.
+    fn serve_read(&mut self, grant: ReadGrant);
     /// Role, term, leader or membership changed.
     fn status_changed(&mut self, status: Status);
 }
@@ -86,8 +102,8 @@ pub fn dispatch<H: Host>(raft: &mut Raft, host: &mut H) {
         for to in ready.snapshots {
             host.send_snapshot(to);
         }
-        for (id, index) in ready.reads {
-            host.serve_read(id, index);
+        for grant in ready.reads {
+            host.serve_read(grant);
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::quorum::is_majority;
+use crate::lease::Lease;
+use crate::quorum::{PollOutcome, Quorum};
 use crate::tracker::Progress;
 use crate::{Instant, LogIndex, MemberId, ReadId};
 
@@ -41,13 +42,6 @@ pub(crate) struct Poll {
     refused: BTreeSet<MemberId>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum PollOutcome {
-    Won,
-    Lost,
-    Open,
-}
-
 impl Poll {
     /// The first answer of a member counts.
     pub(crate) fn record(&mut self, from: MemberId, granted: bool) {
@@ -59,16 +53,11 @@ impl Poll {
     }
 
     /// Only voters count.
-    pub(crate) fn outcome(&self, voters: &BTreeSet<MemberId>) -> PollOutcome {
-        let granted = self.granted.intersection(voters).count();
-        let refused = self.refused.intersection(voters).count();
-        if is_majority(granted, voters.len()) {
-            PollOutcome::Won
-        } else if is_majority(voters.len() - refused, voters.len()) {
-            PollOutcome::Open
-        } else {
-            PollOutcome::Lost
-        }
+    pub(crate) fn outcome(&self, quorum: Quorum<'_>) -> PollOutcome {
+        quorum.outcome(|id| {
+            let granted = self.granted.contains(&id);
+            (granted || self.refused.contains(&id)).then_some(granted)
+        })
     }
 }
 
@@ -78,8 +67,8 @@ pub(crate) struct Candidate {
     pub(crate) poll: Poll,
     /// Whether the own vote is durable, and with it counted and the requests sent.
     pub(crate) has_asked: bool,
-    /// The leader asked for this election.
-    pub(crate) transfer: bool,
+    /// The leader that asked for this election.
+    pub(crate) transfer: Option<MemberId>,
 }
 
 /// Leads.
@@ -95,6 +84,7 @@ pub(crate) struct Leader {
     /// Number of the last heartbeat round.
     pub(crate) heartbeat: u64,
     pub(crate) reads: Reads,
+    pub(crate) lease: Lease,
     /// Where an uncommitted change of membership stands.
     pub(crate) pending_conf: Option<LogIndex>,
     /// Payload bytes beyond the commit index.
@@ -155,23 +145,22 @@ mod tests {
     #[test]
     fn a_poll_is_won_or_lost_by_a_majority_of_voters_only() {
         let voters: BTreeSet<_> = [1, 2, 3].map(MemberId).into();
+        let quorum = Quorum {
+            incoming: &voters,
+            outgoing: &BTreeSet::new(),
+        };
         let mut poll = Poll::default();
         poll.record(MemberId(1), true);
         poll.record(MemberId(9), true);
-        assert_eq!(poll.outcome(&voters), PollOutcome::Open, "9 is no voter");
+        assert_eq!(poll.outcome(quorum), PollOutcome::Open, "9 is no voter");
         poll.record(MemberId(2), false);
         poll.record(MemberId(2), true);
         assert_eq!(
-            poll.outcome(&voters),
+            poll.outcome(quorum),
             PollOutcome::Open,
             "the first answer counts"
         );
         poll.record(MemberId(3), false);
-        assert_eq!(poll.outcome(&voters), PollOutcome::Lost);
-        assert_eq!(
-            poll.outcome(&BTreeSet::new()),
-            PollOutcome::Lost,
-            "nobody elects nobody"
-        );
+        assert_eq!(poll.outcome(quorum), PollOutcome::Lost);
     }
 }

@@ -95,6 +95,8 @@ pub struct Status {
     pub membership: Membership,
     /// A leader's view of the others; empty elsewhere.
     pub progress: BTreeMap<MemberId, PeerProgress>,
+    /// As [`crate::Raft::lease_until`].
+    pub lease_until: Option<Instant>,
     /// To whom leadership is being handed.
     pub transferee: Option<MemberId>,
 }

@@ -165,8 +165,8 @@ impl Payload {
     }
 }
 
-/// A change of membership (§4.1): one member at a time, so that the majorities of the old and
-/// the new configuration overlap. `context` travels with the entry for whoever applies it
+/// A change of membership: one voter at a time (§4.1), so that the majorities of the old and the
+/// new configuration overlap, or several through a joint configuration (§4.3). `context` travels with the entry for whoever applies it
 /// (names, addresses); opaque here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ConfChange {
@@ -192,6 +192,61 @@ pub enum ConfChange {
         /// The member.
         id: MemberId,
     },
+    /// Several changes at once, each of another member. If more than one voter changes the
+    /// configuration becomes joint, and the leader adds [`ConfChange::LeaveJoint`] by itself.
+    Change {
+        /// What changes; not empty.
+        changes: Vec<MemberChange>,
+    },
+    /// The old half of a joint configuration is left.
+    LeaveJoint,
+}
+
+/// One of several changes at once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MemberChange {
+    /// A member that receives the log and doesn't vote yet.
+    AddLearner {
+        /// A new ID: one that was never a member.
+        id: MemberId,
+        /// For whoever applies it.
+        context: Bytes,
+    },
+    /// A learner becomes a voter.
+    Promote {
+        /// The learner.
+        id: MemberId,
+    },
+    /// A voter becomes a learner; while joint it still votes in the old half.
+    Demote {
+        /// The voter.
+        id: MemberId,
+    },
+    /// A voter or learner leaves, for ever; while joint a voter still votes in the old half.
+    Remove {
+        /// The member.
+        id: MemberId,
+    },
+}
+
+impl MemberChange {
+    /// Whom it concerns.
+    #[must_use]
+    pub fn id(&self) -> MemberId {
+        match self {
+            Self::AddLearner { id, .. }
+            | Self::Promote { id }
+            | Self::Demote { id }
+            | Self::Remove { id } => *id,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::AddLearner { context, .. } => 8 + context.len(),
+            Self::Promote { .. } | Self::Demote { .. } | Self::Remove { .. } => 8,
+        }
+    }
 }
 
 impl ConfChange {
@@ -200,6 +255,8 @@ impl ConfChange {
             Self::Found { members } => members.iter().map(|(_, context)| 8 + context.len()).sum(),
             Self::AddLearner { context, .. } => 8 + context.len(),
             Self::Promote { .. } | Self::Remove { .. } => 8,
+            Self::Change { changes } => changes.iter().map(MemberChange::len).sum(),
+            Self::LeaveJoint => 0,
         }
     }
 }

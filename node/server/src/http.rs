@@ -81,7 +81,7 @@ pub(crate) fn can_serve(handle: &Handle) -> Result<(), CannotServe> {
     if !handle.is_open() {
         return Err(CannotServe::NotOpen);
     }
-    if !raft.membership.voters.contains(&raft.id) {
+    if !raft.membership.is_voter(raft.id) {
         return Err(CannotServe::NotVoter);
     }
     if raft.leader.is_none() {

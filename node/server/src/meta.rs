@@ -10,7 +10,9 @@ use bytes::Bytes;
 use prost::Message;
 use raftery_ledger::Ledger;
 use raftery_proto::peer as proto;
-use raftery_raft::{ConfChange, Entry, LogId, LogIndex, MemberId, Membership, Payload};
+use raftery_raft::{
+    ConfChange, Entry, LogId, LogIndex, MemberChange, MemberId, Membership, Payload,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::command::{self, Command, CommandError, Outcome};
@@ -172,18 +174,35 @@ impl Meta {
             ConfChange::AddLearner { id, context } => {
                 self.members.insert(*id, MemberRecord::decode(context)?);
             }
-            ConfChange::Promote { id } => {
-                if let Some(record) = self.members.get_mut(id) {
-                    record.promote_when_ready = false;
+            ConfChange::Promote { id } => self.promoted(*id),
+            ConfChange::Change { changes } => {
+                for change in changes {
+                    match change {
+                        MemberChange::AddLearner { id, context } => {
+                            self.members.insert(*id, MemberRecord::decode(context)?);
+                        }
+                        MemberChange::Promote { id } => self.promoted(*id),
+                        MemberChange::Demote { .. } | MemberChange::Remove { .. } => {}
+                    }
                 }
             }
-            ConfChange::Remove { id } => {
-                self.members.remove(id);
-                self.ledger.remove_member(raftery_behaviour::MemberId(id.0));
-            }
+            ConfChange::Remove { .. } | ConfChange::LeaveJoint => {}
         }
+        let removed = self.membership.removed.clone();
         self.membership.activate(index, change);
+        // Not who is being removed: while the configuration is joint it still votes in the old
+        // half, and must be reached for that.
+        for id in self.membership.removed.difference(&removed) {
+            self.members.remove(id);
+            self.ledger.remove_member(raftery_behaviour::MemberId(id.0));
+        }
         Ok(())
+    }
+
+    fn promoted(&mut self, id: MemberId) {
+        if let Some(record) = self.members.get_mut(&id) {
+            record.promote_when_ready = false;
+        }
     }
 
     /// An ID is for one incarnation for ever: whoever comes second with its URLs is refused.
@@ -331,6 +350,47 @@ mod tests {
         meta.apply(at(2), Change::Membership(remove)).unwrap();
         assert!(meta.members.is_empty());
         assert!(meta.membership.removed.contains(&MemberId(5)));
+    }
+
+    #[test]
+    fn members_that_leave_with_others_keep_their_records_until_the_old_half_is_left() {
+        let record = |promote_when_ready| MemberRecord {
+            promote_when_ready,
+            ..MemberRecord::default()
+        };
+        let context = |record: MemberRecord| record.encode().unwrap();
+        let founders = [1, 2, 3].map(|id| (MemberId(id), context(record(false))));
+        let found = ConfChange::Found {
+            members: founders.to_vec(),
+        };
+        let add = |id| MemberChange::AddLearner {
+            id: MemberId(id),
+            context: context(record(true)),
+        };
+        let change = |changes| ConfChange::Change { changes };
+        let swap = vec![
+            MemberChange::Remove { id: MemberId(2) },
+            MemberChange::Demote { id: MemberId(3) },
+            MemberChange::Promote { id: MemberId(4) },
+        ];
+        let mut meta = Meta::default();
+        let mut index = 0;
+        let mut apply = |meta: &mut Meta, change| {
+            index += 1;
+            meta.apply(at(index), Change::Membership(change)).unwrap();
+        };
+        apply(&mut meta, found);
+        apply(&mut meta, change(vec![add(4), add(5)]));
+        assert!(meta.members[&MemberId(4)].promote_when_ready);
+        apply(&mut meta, change(swap));
+        assert!(meta.membership.is_joint());
+        assert!(!meta.members[&MemberId(4)].promote_when_ready);
+        assert!(meta.members[&MemberId(5)].promote_when_ready);
+        assert_eq!(meta.members.len(), 5, "2 votes in the old half");
+        apply(&mut meta, ConfChange::LeaveJoint);
+        let left: Vec<_> = meta.members.keys().map(|id| id.0).collect();
+        assert_eq!(left, [1, 3, 4, 5]);
+        assert_eq!(meta.membership.removed, [MemberId(2)].into());
     }
 
     #[test]

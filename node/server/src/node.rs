@@ -10,8 +10,8 @@ use raftery_config::NodeConfig;
 use raftery_fs::RealFs;
 use raftery_proto::peer as proto;
 use raftery_raft::{
-    ConfChange, HardState, LogId, LogIndex, MemberId, ProposeError, Raft, RaftConfig, Recovered,
-    RoleKind,
+    ConfChange, HardState, LogId, LogIndex, MemberId, PROMISE_MAX, ProposeError, Raft, RaftConfig,
+    Recovered, RoleKind,
 };
 use raftery_wal::{Wal, WalError, WalOptions, WalWriter};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -152,6 +152,8 @@ pub fn start(
             id: me.id,
             heartbeat_interval: config.heartbeat_interval,
             election_timeout: config.election_timeout,
+            promise_max: PROMISE_MAX,
+            lease_reads: config.lease_reads,
             seed: random_id().map_err(RunError::Io)?,
         },
         Recovered {

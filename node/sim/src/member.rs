@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use raftery_raft::{
-    Entry, Host, Instant, LogId, LogIndex, MemberId, PeerMessage, PersistBatch, Raft, ReadId,
+    Entry, Host, Instant, LogId, LogIndex, MemberId, PeerMessage, PersistBatch, Raft, ReadGrant,
     RoleKind, SnapshotMeta, Status, Term,
 };
 
@@ -78,7 +78,7 @@ pub(crate) enum Effect {
     Persist(PersistBatch),
     Send(PeerMessage),
     Apply(Vec<Entry>),
-    ServeRead(ReadId, LogIndex),
+    ServeRead(ReadGrant),
     Status(Status),
 }
 
@@ -107,8 +107,8 @@ impl Host for Effects {
         unreachable!("nobody cuts its log, and {to} is to get a snapshot");
     }
 
-    fn serve_read(&mut self, id: ReadId, index: LogIndex) {
-        self.0.push(Effect::ServeRead(id, index));
+    fn serve_read(&mut self, grant: ReadGrant) {
+        self.0.push(Effect::ServeRead(grant));
     }
 
     fn status_changed(&mut self, status: Status) {

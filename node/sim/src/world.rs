@@ -26,6 +26,9 @@ use crate::{Faults, Options, Report, Violation};
 
 const HEARTBEAT: Duration = Duration::from_millis(50);
 const ELECTION: Duration = Duration::from_millis(300);
+/// As long as the election timeout, which is as long as a promise of it can get: members that
+/// crash all the time would otherwise hardly ever get through the wait after a start.
+const PROMISE: Duration = ELECTION;
 /// Events that healing may take.
 const HEALING_EVENTS_MAX: u64 = 20_000;
 
@@ -202,6 +205,8 @@ impl World {
             id,
             heartbeat_interval: HEARTBEAT,
             election_timeout: ELECTION,
+            promise_max: PROMISE,
+            lease_reads: true,
             seed,
         };
         let log = recovered.entries.clone();

@@ -1,10 +1,11 @@
-//! Changes of membership, one member at a time (§4.1), active once committed.
+//! Changes of membership, one at a time (§4.1, §4.3), active once committed.
 
 use super::Raft;
-use crate::role::Role;
+use crate::role::{Role, Transfer};
 use crate::tracker::Progress;
 use crate::{
-    ConfChange, ConfChangeError, Instant, LogId, LogIndex, MemberId, Payload, ProposeError,
+    ConfChange, ConfChangeError, Instant, LogId, LogIndex, MemberChange, MemberId, Payload,
+    ProposeError,
 };
 
 /// A learner is promoted when it holds this share of what the leader holds (as etcd).
@@ -46,12 +47,9 @@ impl Raft {
         self.membership
             .check(&change)
             .map_err(ProposeError::InvalidConfChange)?;
-        if let ConfChange::Promote { id } = &change
-            && !self.has_caught_up(*id)
-        {
-            return Err(ProposeError::InvalidConfChange(
-                ConfChangeError::NotCaughtUp(*id),
-            ));
+        if let Some(id) = promoted(&change).find(|id| !self.has_caught_up(*id)) {
+            let error = ConfChangeError::NotCaughtUp(id);
+            return Err(ProposeError::InvalidConfChange(error));
         }
         let id = self.propose_data(now, Payload::ConfChange(change))?;
         if let Role::Leader(leader) = &mut self.role {
@@ -82,26 +80,52 @@ impl Raft {
         if leader.pending_conf.is_some_and(|pending| pending <= index) {
             leader.pending_conf = None;
         }
-        match change {
-            ConfChange::Found { .. } | ConfChange::Promote { .. } => {}
-            ConfChange::AddLearner { id, .. } => {
-                if *id != me {
-                    leader
-                        .progress
-                        .entry(*id)
-                        .or_insert_with(|| Progress::new(next));
-                }
-            }
-            ConfChange::Remove { id } => {
-                if leader
-                    .transfer
-                    .as_ref()
-                    .is_some_and(|transfer| transfer.to == *id)
-                {
-                    leader.transfer = None;
-                }
-                self.say_farewell(*id);
-            }
+        let membership = &self.membership;
+        let can_take_over = |t: &Transfer| membership.voters.contains(&t.to);
+        if !leader.transfer.as_ref().is_some_and(can_take_over) {
+            leader.transfer = None;
+        }
+        for id in membership.members().filter(|id| *id != me) {
+            let progress = leader.progress.entry(id);
+            progress.or_insert_with(|| Progress::new(next));
+        }
+        let known = leader.progress.keys().copied();
+        let gone: Vec<_> = known.filter(|id| !membership.contains(*id)).collect();
+        for id in gone {
+            self.say_farewell(id);
         }
     }
+
+    /// A leader leaves a joint configuration by itself, also one that it found. Not while it
+    /// hands over: the target would lack the entry, so its successor does it.
+    pub(super) fn leave_joint(&mut self) {
+        let is_joint = self.membership.is_joint() && self.has_committed_in_term();
+        if let Role::Leader(leader) = &mut self.role
+            && is_joint
+            && leader.pending_conf.is_none()
+            && leader.transfer.is_none()
+        {
+            let leave = Payload::ConfChange(ConfChange::LeaveJoint);
+            leader.pending_conf = Some(self.log.append(self.term, leave).index);
+        }
+    }
+}
+
+/// Whom `change` makes voters.
+fn promoted(change: &ConfChange) -> impl Iterator<Item = MemberId> + '_ {
+    let (one, several): (_, &[MemberChange]) = match change {
+        ConfChange::Promote { id } => (Some(*id), &[]),
+        ConfChange::Change { changes } => (None, changes),
+        ConfChange::Found { .. }
+        | ConfChange::AddLearner { .. }
+        | ConfChange::Remove { .. }
+        | ConfChange::LeaveJoint => (None, &[]),
+    };
+    let of_several = several.iter().filter_map(|change| match change {
+        MemberChange::Promote { id } => Some(*id),
+        MemberChange::AddLearner { .. }
+        | MemberChange::Demote { .. }
+        | MemberChange::Remove { .. } => None,
+    });
+    one.into_iter().chain(of_several)
 }

@@ -1,13 +1,14 @@
 //! Elections: PreVote (§9.6), votes (§3.4, §3.6.1), leader stickiness (§4.2.3, §6.2).
 
 use super::Raft;
-use crate::role::{Candidate, Poll, PollOutcome, Role};
-use crate::{LogId, MemberId, MessageBody, Term};
+use crate::quorum::PollOutcome;
+use crate::role::{Candidate, Poll, Role};
+use crate::{Instant, LogId, MemberId, MessageBody, Term};
 
 impl Raft {
     /// The election timer of anyone but a leader.
     pub(super) fn tick_election(&mut self) {
-        if self.now < self.timer.deadline() {
+        if self.now < self.election_due() {
             return;
         }
         if self.may_campaign() {
@@ -16,6 +17,23 @@ impl Raft {
             // Learners, removed members and the like don't campaign; they just know of no leader any more.
             self.become_follower(self.term, None);
         }
+    }
+
+    /// When the election timer fires. A follower's timeout is no shorter than its promise, so
+    /// that a promise delays it only after a start and when it has changed leaders.
+    pub(super) fn election_due(&self) -> Instant {
+        self.timer.deadline().max(self.promises.end())
+    }
+
+    /// Whether promises forbid to campaign or vote in `term`; `transfer` is the leader of the term
+    /// before that asked for the election. Module `promise` says why its asking is enough.
+    pub(super) fn is_bound(&self, term: Term, transfer: Option<MemberId>) -> bool {
+        let by_own_leader = transfer.is_some_and(|leader| {
+            let asked_in = Term(term.0 - 1);
+            self.promises.is_to(leader, asked_in)
+                || (self.term == asked_in && self.leader() == Some(leader))
+        });
+        self.promises.bind(self.now, by_own_leader)
     }
 
     /// Asks whether an election could be won, without disturbing anyone: the term stays.
@@ -32,7 +50,7 @@ impl Raft {
     }
 
     /// Votes for itself in a new term. The others are asked once that is durable.
-    pub(super) fn stand(&mut self, transfer: bool) {
+    pub(super) fn stand(&mut self, transfer: Option<MemberId>) {
         self.enter_term(Term(self.term.0 + 1), Some(self.me()));
         self.reset_timer();
         let poll = Poll::default();
@@ -64,20 +82,20 @@ impl Raft {
 
     fn ask_voters(&mut self, term: Term, body: &MessageBody) {
         let me = self.me();
-        for to in self.membership.voters.iter().filter(|id| **id != me) {
-            self.outbox.send(*to, term, body.clone());
+        for to in self.membership.all_voters().filter(|id| *id != me) {
+            self.outbox.send(to, term, body.clone());
         }
     }
 
     fn tally(&mut self) {
-        let voters = &self.membership.voters;
+        let quorum = self.membership.quorum();
         match &self.role {
-            Role::PreCandidate(poll) => match poll.outcome(voters) {
-                PollOutcome::Won => self.stand(false),
+            Role::PreCandidate(poll) => match poll.outcome(quorum) {
+                PollOutcome::Won => self.stand(None),
                 PollOutcome::Lost => self.become_follower(self.term, None),
                 PollOutcome::Open => {}
             },
-            Role::Candidate(candidate) => match candidate.poll.outcome(voters) {
+            Role::Candidate(candidate) => match candidate.poll.outcome(quorum) {
                 PollOutcome::Won => self.become_leader(),
                 PollOutcome::Lost => self.become_follower(self.term, None),
                 PollOutcome::Open => {}
@@ -103,7 +121,7 @@ impl Raft {
 
     /// Would this member vote for `from` in `term`, which is not lower than its own?
     pub(super) fn on_pre_vote(&mut self, from: MemberId, term: Term, last: LogId) {
-        if self.hears_a_leader() {
+        if self.hears_a_leader() || self.is_bound(term, None) {
             return;
         }
         let granted = (term > self.term || self.is_vote_free(from)) && self.is_up_to_date(last);

@@ -48,8 +48,10 @@ impl Raft {
         }
         // Promises nothing about the disk: the term in memory is enough, because a vote in a
         // higher one would have been cast after this answer.
-        self.outbox
-            .send(from, self.term, MessageBody::HeartbeatResponse { number });
+        let promise = self.config.election_timeout.min(self.config.promise_max);
+        self.promises.promise(self.now, promise, from, self.term);
+        let body = MessageBody::HeartbeatResponse { number, promise };
+        self.outbox.send(from, self.term, body);
     }
 
     /// The leader holds that this member acknowledged everything up to `commit`. What it told

@@ -123,7 +123,7 @@ impl Raft {
             {
                 Some("rejected beyond the leader's log")
             }
-            MessageBody::HeartbeatResponse { number } if *number > leader.heartbeat => {
+            MessageBody::HeartbeatResponse { number, .. } if *number > leader.heartbeat => {
                 Some("answers a heartbeat that was never sent")
             }
             MessageBody::AppendAccepted { .. }
@@ -152,13 +152,10 @@ fn bad_snapshot(term: Term, meta: &SnapshotMeta) -> Option<&'static str> {
     if last.term > term {
         return Some("a snapshot of a later term than its leader's");
     }
-    let is_possible = membership.index <= last.index
-        && !membership.voters.is_empty()
-        && membership.voters.is_disjoint(&membership.learners)
-        && membership
-            .members()
-            .all(|id| !membership.removed.contains(&id));
-    (!is_possible).then_some("impossible membership in a snapshot")
+    if membership.index > last.index || membership.voters.is_empty() {
+        return Some("impossible membership in a snapshot");
+    }
+    membership.contradiction()
 }
 
 /// Entries that don't follow `prev` and each other, or are of a later term than their leader's.

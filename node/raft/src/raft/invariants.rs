@@ -47,7 +47,13 @@ impl Raft {
         );
         match &self.role {
             Role::Follower(follower) => self.check_follower(follower),
-            Role::PreCandidate(_) => assert!(self.may_campaign(), "must not campaign"),
+            Role::PreCandidate(_) => {
+                assert!(self.may_campaign(), "must not campaign");
+                assert!(
+                    self.promises.end() <= self.now,
+                    "campaigns despite a promise"
+                );
+            }
             Role::Candidate(candidate) => {
                 assert!(self.may_campaign(), "must not campaign");
                 assert_eq!(
@@ -113,8 +119,9 @@ impl Raft {
                 .iter()
                 .is_sorted_by_key(|round| round.heartbeat)
         );
+        leader.lease.check_invariants();
         if let Some(transfer) = &leader.transfer {
-            assert!(self.membership.is_voter(transfer.to) && transfer.to != self.me());
+            assert!(self.membership.voters.contains(&transfer.to) && transfer.to != self.me());
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Leading: taking office, heartbeats, the check of the quorum, commitment, stepping down.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Raft;
+use crate::lease::Lease;
 use crate::limits::UNCOMMITTED_BYTES_MAX;
-use crate::quorum::reached_by_majority;
 use crate::role::{Leader, Reads, Role};
 use crate::tracker::Progress;
 use crate::{Instant, LogId, LogIndex, MemberId, MessageBody, Payload, ProposeError};
@@ -22,6 +23,7 @@ impl Raft {
             heartbeat_due: self.now + self.config.heartbeat_interval,
             heartbeat: 0,
             reads: Reads::default(),
+            lease: Lease::default(),
             pending_conf: self.log.first_uncommitted_conf_change(),
             uncommitted_bytes: uncommitted.map(|entry| entry.payload.len()).sum(),
             transfer: None,
@@ -46,39 +48,55 @@ impl Raft {
         {
             leader.transfer = None;
         }
-        if self.now >= leader.heartbeat_due {
+        let is_due = self.now >= leader.heartbeat_due;
+        self.leave_joint();
+        if is_due {
             self.beat();
         }
     }
 
-    /// Whether a majority, itself included, was heard within an election timeout.
+    /// Whether a quorum, itself included, was heard within an election timeout.
     fn has_contact_to_quorum(&self) -> bool {
         let Role::Leader(leader) = &self.role else {
             return false;
         };
-        let heard = self.of_voters(self.now, |progress| {
+        let heard = self.of_voters(self.now, |id| {
+            let progress = leader.progress.get(&id);
             progress.and_then(|p| p.last_heard).unwrap_or(leader.since)
         });
         heard.is_some_and(|at| self.now.since(at) < self.config.election_timeout)
     }
 
-    /// What a majority of the voters has reached, with `own` for this member.
-    pub(super) fn of_voters<T: Ord + Copy>(
-        &self,
-        own: T,
-        of: impl Fn(Option<&Progress>) -> T,
-    ) -> Option<T> {
+    /// What a quorum of the voters has reached, with `own` for this member.
+    pub(super) fn of_voters<T: Ord + Copy>(&self, own: T, of: impl Fn(MemberId) -> T) -> Option<T> {
+        let quorum = self.membership.quorum();
+        quorum.reached(|id| if id == self.me() { own } else { of(id) })
+    }
+
+    /// Until when this member surely leads alone, whatever others do: reads may be served without
+    /// asking anyone while the time is before this. It may lie in the past, and is as far away
+    /// as can be for the only voter. `None` unless leading with an entry of this term committed,
+    /// and after someone was told to campaign in this term.
+    #[must_use]
+    pub fn lease_until(&self) -> Option<Instant> {
         let Role::Leader(leader) = &self.role else {
             return None;
         };
-        let value = |id: &MemberId| {
-            if *id == self.me() {
-                own
-            } else {
-                of(leader.progress.get(id))
-            }
-        };
-        reached_by_majority(self.membership.voters.iter().map(value).collect())
+        let has_lease = self.config.lease_reads
+            && self.config.promise_max > Duration::ZERO
+            && self.is_voter()
+            && self.has_committed_in_term()
+            && !leader.lease.is_given_up();
+        if !has_lease {
+            return None;
+        }
+        // It grants no vote while it leads, so itself it counts for ever.
+        self.of_voters(Instant(Duration::MAX), |id| leader.lease.of(id))
+    }
+
+    /// The lease, if it holds now.
+    pub(super) fn lease(&self) -> Option<Instant> {
+        self.lease_until().filter(|until| self.now < *until)
     }
 
     /// One heartbeat round; it confirms the reads that came before it.
@@ -88,6 +106,7 @@ impl Raft {
             return;
         };
         leader.heartbeat_due = self.now + self.config.heartbeat_interval;
+        leader.lease.round_sent(leader.heartbeat, self.now);
         for (to, progress) in &leader.progress {
             let commit = self.log.commit().min(progress.matched);
             let body = MessageBody::Heartbeat {
@@ -123,7 +142,7 @@ impl Raft {
         Ok(self.log.append(self.term, payload))
     }
 
-    /// Commits what a majority of the voters holds durably, if the last of it is of the own term:
+    /// Commits what a quorum of the voters holds durably, if the last of it is of the own term:
     /// an entry of an earlier one may still be overwritten though a majority holds it (§3.6.2,
     /// figure 3.7; figure 8 of the paper).
     pub(super) fn maybe_commit(&mut self) {
@@ -131,16 +150,20 @@ impl Raft {
         while let Some(index) = self.committable() {
             self.commit_to(index);
         }
+        self.leave_joint();
         if matches!(self.role, Role::Leader(_)) && !self.is_voter() {
-            // Removed (§4.2.2). The others still learn from it that this is committed.
+            // Removed or demoted (§4.2.2). The others still learn from it that this is committed.
             self.replicate();
             self.become_follower(self.term, None);
         }
     }
 
     fn committable(&self) -> Option<LogIndex> {
-        let durable = self.of_voters(self.log.durable(), |progress| {
-            progress.map_or(LogIndex(0), |p| p.matched)
+        let Role::Leader(leader) = &self.role else {
+            return None;
+        };
+        let durable = self.of_voters(self.log.durable(), |id| {
+            leader.progress.get(&id).map_or(LogIndex(0), |p| p.matched)
         })?;
         let is_own = self.log.term(durable) == Some(self.term);
         (is_own && durable > self.log.commit()).then_some(durable)

@@ -18,8 +18,9 @@
 //! for liveness; safety needs less, namely this:
 //!
 //! The commit index says which configuration is active, on top of the state machine's, which is
-//! durable on its own. A configuration must never be skipped: two configurations that are one
-//! change apart have overlapping majorities, two that are two changes apart need not.
+//! durable on its own. A configuration must never be skipped: two that are one change apart have
+//! overlapping majorities (a joint one needs a majority of each half, which are its neighbours),
+//! two that are two changes apart need not.
 //! That a member whose log contains the change C2 has recovered at least the change before it,
 //! C1, as active follows like this. C2 is proposed only when C1 is committed; so its leader's
 //! batch with C2 carries a commit index of at least C1, and so does every append with C2 (of this

@@ -48,6 +48,7 @@ impl Raft {
             has_committed_in_term,
             membership: self.membership.clone(),
             progress: self.progress(),
+            lease_until: self.lease_until(),
             transferee,
         }
     }

@@ -1,13 +1,15 @@
-//! Linearizable reads (§6.4): one heartbeat round confirms all reads that came before it.
+//! Linearizable reads (§6.4): at once while the lease holds; otherwise one heartbeat round confirms
+//! all reads that came before it.
 
 use super::Raft;
 use crate::limits::READS_WAITING_MAX;
 use crate::role::{Read, ReadRound, Role};
-use crate::{Instant, LogIndex, MemberId, MessageBody, ReadError, ReadId};
+use crate::{Instant, LogIndex, MemberId, MessageBody, ReadError, ReadGrant, ReadId};
 
 impl Raft {
-    /// Asks for a linearizable read. Later a [`crate::Ready`] names the index that applied must
-    /// reach for it to be served. A follower asks its leader.
+    /// Asks for a linearizable read. A [`crate::Ready`] names the index that applied must reach for
+    /// it to be served: the next one while this leader's lease holds, a later one otherwise. A
+    /// follower asks its leader.
     ///
     /// A read is given back at most once. It is never given back when the leader loses its place
     /// meanwhile, or a message is lost on the way: ask again under another name.
@@ -66,13 +68,18 @@ impl Raft {
         if let Role::Follower(follower) = &mut self.role
             && let Some(id) = follower.reads.remove(&wire)
         {
-            self.reads.push((id, index));
+            self.reads.push(ReadGrant {
+                id,
+                index,
+                valid_until: None,
+            });
         }
     }
 
     /// Starts a round for the reads that wait, unless one is under way: those that come
     /// meanwhile share the next.
     pub(super) fn start_read_round(&mut self) {
+        self.grant_by_lease();
         let is_due = matches!(&self.role, Role::Leader(leader)
             if !leader.reads.waiting.is_empty() && leader.reads.rounds.is_empty());
         if is_due && self.has_committed_in_term() {
@@ -80,9 +87,40 @@ impl Raft {
         }
     }
 
+    /// Gives back the reads that wait, if the lease holds: whatever was acknowledged anywhere
+    /// before now is committed here. The index is all that a follower which asked needs: its read
+    /// began before this answer.
+    fn grant_by_lease(&mut self) {
+        let until = self.lease();
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        if until.is_some() {
+            let reads = std::mem::take(&mut leader.reads.waiting);
+            self.grant(reads, self.log.commit(), until);
+        }
+    }
+
+    fn grant(&mut self, reads: Vec<Read>, index: LogIndex, valid_until: Option<Instant>) {
+        for Read { id, from } in reads {
+            match from {
+                None => self.reads.push(ReadGrant {
+                    id,
+                    index,
+                    valid_until,
+                }),
+                Some(to) => {
+                    let body = MessageBody::ReadIndexResponse { id, index };
+                    self.outbox.send(to, self.term, body);
+                }
+            }
+        }
+    }
+
     /// A heartbeat round begins: it takes along every read that waits. Not before an entry of
     /// the own term is committed: until then the leader doesn't know what is committed.
     pub(super) fn attach_reads(&mut self) {
+        self.grant_by_lease();
         let has_committed = self.has_committed_in_term();
         let Role::Leader(leader) = &mut self.role else {
             return;
@@ -105,26 +143,21 @@ impl Raft {
         if leader.reads.rounds.is_empty() {
             return;
         }
-        let answered = self.of_voters(leader.heartbeat, |progress| {
-            progress.map_or(0, |p| p.heartbeat_answered)
+        let answered = self.of_voters(leader.heartbeat, |id| {
+            leader.progress.get(&id).map_or(0, |p| p.heartbeat_answered)
         });
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
+        let mut confirmed = Vec::new();
         while let Some(round) = leader.reads.rounds.front()
             && answered.is_some_and(|heartbeat| round.heartbeat <= heartbeat)
         {
-            let index = round.index;
-            for Read { id, from } in &round.reads {
-                match from {
-                    None => self.reads.push((*id, index)),
-                    Some(to) => {
-                        let body = MessageBody::ReadIndexResponse { id: *id, index };
-                        self.outbox.send(*to, self.term, body);
-                    }
-                }
-            }
-            leader.reads.rounds.pop_front();
+            let round = leader.reads.rounds.pop_front().expect("it was there");
+            confirmed.push(round);
+        }
+        for round in confirmed {
+            self.grant(round.reads, round.index, None);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The leader's appends and what is answered to them and to heartbeats.
 
+use std::time::Duration;
+
 use super::{Outbox, Raft};
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::log::Log;
@@ -88,7 +90,7 @@ impl Raft {
         progress.on_rejected(rejected, may_match);
     }
 
-    pub(super) fn on_heartbeat_response(&mut self, from: MemberId, number: u64) {
+    pub(super) fn on_heartbeat_response(&mut self, from: MemberId, number: u64, promise: Duration) {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -96,6 +98,9 @@ impl Raft {
             return;
         };
         progress.heartbeat_answered = progress.heartbeat_answered.max(number);
+        // No promise is longer than the wait after a start, which stands for forgotten ones.
+        let promise = promise.min(self.config.promise_max);
+        leader.lease.promised(from, number, promise);
         let has_waited = progress
             .appended_at
             .is_some_and(|at| self.now.since(at) >= self.config.heartbeat_interval);

@@ -23,12 +23,13 @@ use crate::{Instant, LogId, LogIndex, Rollback, Term};
 
 impl Raft {
     /// Campaigns at once, without asking first whether the election could be won; nothing for a
-    /// leader and for those who must not campaign. For tests that compare implementations; the
+    /// leader, for those who must not campaign and for those who have promised not to. For tests that compare implementations; the
     /// product's elections begin with timers and transfers.
     pub fn campaign(&mut self, now: Instant) {
         self.advance(now);
-        if !matches!(self.role, Role::Leader(_)) && self.may_campaign() {
-            self.stand(false);
+        let is_bound = self.is_bound(Term(self.term.0 + 1), None);
+        if !matches!(self.role, Role::Leader(_)) && self.may_campaign() && !is_bound {
+            self.stand(None);
         }
     }
 
@@ -72,7 +73,8 @@ impl Raft {
         }
     }
 
-    /// Whether this member may campaign and lead.
+    /// Whether this member may campaign and lead, as far as it stands to it; what it has promised
+    /// is asked for apart ([`Raft::is_bound`]).
     pub(super) fn may_campaign(&self) -> bool {
         self.is_voter()
             && self.install.is_none()

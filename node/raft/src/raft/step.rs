@@ -1,6 +1,7 @@
 //! Messages: the rules about terms, then whom they concern.
 
 use std::cmp::Ordering;
+use std::time::Duration;
 
 use super::Raft;
 use crate::role::Role;
@@ -21,6 +22,13 @@ impl Raft {
             term,
             body,
         } = message;
+        if let MessageBody::Vote { transfer, .. } = &body
+            && term >= self.term
+            && self.is_bound(term, *transfer)
+        {
+            // As if it hadn't arrived: whom this member promised to may still lead.
+            return Ok(());
+        }
         if !self.meet_term(from, term, &body) {
             return Ok(());
         }
@@ -48,8 +56,8 @@ impl Raft {
                 self.on_append_rejected(from, rejected, hint);
             }
             MessageBody::Heartbeat { number, commit } => self.on_heartbeat(from, number, commit),
-            MessageBody::HeartbeatResponse { number } => {
-                self.on_heartbeat_response(from, number);
+            MessageBody::HeartbeatResponse { number, promise } => {
+                self.on_heartbeat_response(from, number, promise);
             }
             MessageBody::ReadIndex { id } => self.on_read_index(from, id),
             MessageBody::ReadIndexResponse { id, index } => self.on_read_answer(id, index),
@@ -73,9 +81,7 @@ impl Raft {
                 MessageBody::PreVote { .. } | MessageBody::PreVoteResponse { granted: true } => {
                     true
                 }
-                MessageBody::Vote {
-                    transfer: false, ..
-                } if self.hears_a_leader() => false,
+                MessageBody::Vote { transfer: None, .. } if self.hears_a_leader() => false,
                 MessageBody::Append { .. }
                 | MessageBody::Heartbeat { .. }
                 | MessageBody::TimeoutNow
@@ -109,7 +115,10 @@ impl Raft {
             // gets this, and would take another number for an answer to its own.
             MessageBody::Append { .. }
             | MessageBody::Heartbeat { .. }
-            | MessageBody::InstallSnapshot { .. } => MessageBody::HeartbeatResponse { number: 0 },
+            | MessageBody::InstallSnapshot { .. } => MessageBody::HeartbeatResponse {
+                number: 0,
+                promise: Duration::ZERO,
+            },
             MessageBody::PreVoteResponse { .. }
             | MessageBody::VoteResponse { .. }
             | MessageBody::AppendAccepted { .. }

@@ -2,7 +2,7 @@
 
 use super::Raft;
 use crate::role::{Role, Transfer};
-use crate::{Instant, MemberId, MessageBody, TransferError};
+use crate::{Instant, MemberId, MessageBody, Term, TransferError};
 
 impl Raft {
     /// Hands leadership to `to`: no proposals are taken until it has caught up and is told to
@@ -10,10 +10,10 @@ impl Raft {
     /// happens. A later call replaces an earlier one.
     ///
     /// # Errors
-    /// Not the leader; not a voter.
+    /// Not the leader; not a voter, or only in the old half of a joint configuration.
     pub fn transfer_leader(&mut self, now: Instant, to: MemberId) -> Result<(), TransferError> {
         let known = self.leader();
-        let is_voter = self.membership.is_voter(to);
+        let is_voter = self.membership.voters.contains(&to);
         let me = self.me();
         let Role::Leader(leader) = &mut self.role else {
             return Err(TransferError::NotLeader { leader: known });
@@ -54,6 +54,7 @@ impl Raft {
             .is_some_and(|progress| progress.matched == self.log.last_index());
         if has_all && !transfer.is_sent {
             transfer.is_sent = true;
+            leader.lease.give_up();
             self.outbox
                 .send(transfer.to, self.term, MessageBody::TimeoutNow);
         }
@@ -65,8 +66,9 @@ impl Raft {
             return;
         };
         let is_from_leader = follower.leader.is_none_or(|leader| leader == from);
-        if is_from_leader && self.may_campaign() {
-            self.stand(true);
+        let is_bound = self.is_bound(Term(self.term.0 + 1), Some(from));
+        if is_from_leader && self.may_campaign() && !is_bound {
+            self.stand(Some(from));
         }
     }
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raftery_raft::{
-    ConfChange, Entry, HardState, Host, Instant, LogId, LogIndex, MemberId, MessageBody, Payload,
-    PeerMessage, PersistBatch, ProposeError, Raft, RaftConfig, ReadId, Recovered, RoleKind,
-    SnapshotMeta, Status, StepError, Term, TransferError, dispatch,
+    ConfChange, Entry, HardState, Host, Instant, LogId, LogIndex, MemberId, MessageBody,
+    PROMISE_MAX, Payload, PeerMessage, PersistBatch, ProposeError, Raft, RaftConfig, ReadGrant,
+    ReadId, Recovered, RoleKind, SnapshotMeta, Status, StepError, Term, TransferError, dispatch,
 };
 
 use crate::network::Network;
@@ -26,11 +26,14 @@ pub(crate) const E: MemberId = MemberId(5);
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(100);
 pub(crate) const ELECTION: Duration = Duration::from_millis(1000);
 
+/// Without promises: stories that aren't about them stay short.
 pub(crate) fn config(id: MemberId) -> RaftConfig {
     RaftConfig {
         id,
         heartbeat_interval: HEARTBEAT,
         election_timeout: ELECTION,
+        promise_max: Duration::ZERO,
+        lease_reads: true,
         seed: 7,
     }
 }
@@ -118,17 +121,28 @@ pub(crate) struct Cluster {
     network: Network,
     transcript: String,
     served: Vec<(MemberId, ReadId, LogIndex)>,
+    promise_max: Duration,
 }
 
 impl Cluster {
     /// Members founded together, with the story's title.
     pub(crate) fn new(title: &str, founders: &[MemberId]) -> Self {
+        Self::founded(title, founders, Duration::ZERO)
+    }
+
+    /// As [`Cluster::new`], and they promise.
+    pub(crate) fn with_promises(title: &str, founders: &[MemberId]) -> Self {
+        Self::founded(title, founders, PROMISE_MAX)
+    }
+
+    fn founded(title: &str, founders: &[MemberId], promise_max: Duration) -> Self {
         let mut cluster = Self {
             now: Instant::default(),
             nodes: BTreeMap::new(),
             network: Network::default(),
             transcript: format!("{title}\n"),
             served: Vec::new(),
+            promise_max,
         };
         for id in founders {
             cluster.start(*id, founded(founders));
@@ -155,10 +169,14 @@ impl Cluster {
 
     fn boot(&mut self, id: MemberId) {
         let now = self.now;
+        let config = RaftConfig {
+            promise_max: self.promise_max,
+            ..config(id)
+        };
         let node = self.node(id);
         let disk = node.recovered();
         node.machine.clone_from(&node.stored);
-        node.raft = Some(Raft::new(now, config(id), disk));
+        node.raft = Some(Raft::new(now, config, disk));
     }
 
     /// A sentence of the story.
@@ -314,6 +332,12 @@ impl Cluster {
         self.note(id, "disk: syncs take long");
     }
 
+    /// From now on batches of `id` are synced at once again, with all that waits.
+    pub(crate) fn let_sync(&mut self, id: MemberId) {
+        self.node(id).holds_syncs = false;
+        self.flush(id);
+    }
+
     /// The oldest unsynced batch becomes durable.
     pub(crate) fn sync(&mut self, id: MemberId) {
         let batch = self.node(id).unsynced.pop_front().expect("a batch waits");
@@ -367,6 +391,11 @@ impl Cluster {
 
     pub(crate) fn deadline(&self, id: MemberId) -> Instant {
         self.raft(id).next_deadline()
+    }
+
+    /// Until when `id` may serve reads on its lease.
+    pub(crate) fn lease(&self, id: MemberId) -> Option<Instant> {
+        self.raft(id).lease_until()
     }
 
     /// Whether a batch of `id` is unsynced.
@@ -530,9 +559,17 @@ impl Host for Hands<'_> {
             .note(self.id, &format!("has to send {to} a snapshot"));
     }
 
-    fn serve_read(&mut self, id: ReadId, index: LogIndex) {
+    fn serve_read(&mut self, grant: ReadGrant) {
+        let ReadGrant {
+            id,
+            index,
+            valid_until,
+        } = grant;
+        let lease = valid_until.map_or_else(String::new, |until| {
+            format!(", by its lease until {}", text::millis(until))
+        });
         self.cluster
-            .note(self.id, &format!("serves read {id} at {index}"));
+            .note(self.id, &format!("serves read {id} at {index}{lease}"));
         self.cluster.served.push((self.id, id, index));
     }
 
@@ -558,6 +595,13 @@ impl Host for Hands<'_> {
         }
         let membership = status.membership;
         let _ = write!(what, "; voters {}", text::names(membership.voters));
+        if !membership.outgoing.is_empty() {
+            let _ = write!(
+                what,
+                " and of the old half {}",
+                text::names(membership.outgoing)
+            );
+        }
         if !membership.learners.is_empty() {
             let _ = write!(what, " learners {}", text::names(membership.learners));
         }

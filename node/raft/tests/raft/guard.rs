@@ -1,5 +1,7 @@
 //! What a peer must not say: refused, and the value stays as it was.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use raftery_raft::{
     ConfChange, Entry, LogIndex, MemberId, MessageBody, Payload, PersistSeq, Raft, StepError,
@@ -99,7 +101,15 @@ fn answers_to_what_was_never_sent_are_refused() {
     let raft = &mut raft;
     let matched = LogIndex(3);
     refused(raft, B, 2, MessageBody::AppendAccepted { matched });
-    refused(raft, B, 2, MessageBody::HeartbeatResponse { number: 9 });
+    refused(
+        raft,
+        B,
+        2,
+        MessageBody::HeartbeatResponse {
+            number: 9,
+            promise: Duration::ZERO,
+        },
+    );
     let hint = log_id(1, 1);
     refused(
         raft,
@@ -143,7 +153,7 @@ fn strangers_messages_and_impossible_terms_are_refused() {
     refused(&mut raft, A, 0, beat);
     let ask = MessageBody::Vote {
         last: log_id(9, 9),
-        transfer: true,
+        transfer: Some(B),
     };
     refused(&mut raft, A, u64::MAX, ask);
 }

@@ -12,6 +12,8 @@ mod ready_snapshot;
 mod ready_standing;
 mod stories_disks;
 mod stories_elections;
+mod stories_joint;
+mod stories_leases;
 mod stories_membership;
 mod stories_reads;
 mod stories_replication;

@@ -1,6 +1,7 @@
 //! Chance: three members that cut their logs, over a network that loses, doubles and reorders,
 //! with crashes at every point of a snapshot's way and with rotten logs. Nobody may apply
-//! anything else than the others, and when the faults end, all must agree.
+//! anything else than the others, no read may miss what was applied before it, and when the faults
+//! end, all must agree.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,13 +10,16 @@ use bytes::Bytes;
 use fastrand::Rng;
 use raftery_raft::{
     Entry, Host, Instant, LogId, LogIndex, MemberId, Membership, MessageBody, Payload, PeerMessage,
-    PersistBatch, Raft, ReadId, Recovered, RoleKind, SnapshotMeta, Status, Term, dispatch,
+    PersistBatch, Raft, ReadGrant, ReadId, Recovered, RoleKind, SnapshotMeta, Status, Term,
+    dispatch,
 };
 
 use crate::cluster::{A, B, C, config, founded};
 
 const SEEDS: u64 = 100;
 const STEPS: usize = 4_000;
+/// Shorter than the time between two crashes of a member.
+const PROMISE: Duration = Duration::from_millis(100);
 const MEMBERS: [MemberId; 3] = [A, B, C];
 
 type Machine = Vec<LogId>;
@@ -50,7 +54,13 @@ struct World {
     /// What anyone has applied.
     history: Machine,
     leaders: BTreeMap<Term, MemberId>,
+    /// Every other run is without promises.
+    promise_max: Duration,
     faults: bool,
+    /// What had been applied anywhere when each read was asked for.
+    asked: BTreeMap<ReadId, LogIndex>,
+    next_read: ReadId,
+    read_by_lease: u64,
     installed: u64,
     repaired: u64,
 }
@@ -98,7 +108,11 @@ impl World {
             streams: Vec::new(),
             history: Machine::new(),
             leaders: BTreeMap::new(),
+            promise_max: PROMISE * u32::from(seed % 2 == 1),
             faults: true,
+            asked: BTreeMap::new(),
+            next_read: ReadId(0),
+            read_by_lease: 0,
             installed: 0,
             repaired: 0,
         };
@@ -136,6 +150,7 @@ impl World {
         node.starts += 1;
         let mut settings = config(id);
         settings.seed = node.starts;
+        settings.promise_max = self.promise_max;
         let raft = Raft::new(self.now, settings, node.log.clone());
         node.machine.clone_from(&node.stored);
         node.raft = Some(raft);
@@ -201,7 +216,8 @@ impl World {
         self.now = self.now + Duration::from_micros(self.rng.u64(0..4_000));
         let id = MEMBERS[self.rng.usize(0..3)];
         match self.rng.u8(0..100) {
-            0..50 => self.deliver(),
+            0..48 => self.deliver(),
+            48..50 => self.read(id),
             50..60 => drop(self.input(id, |raft, now| raft.tick(now))),
             60..72 => {
                 let waits = self.nodes[&id].unsynced.len();
@@ -228,6 +244,15 @@ impl World {
         if self.nodes[&id].raft.is_none() && (!self.faults || self.rng.u8(..) < 40) {
             self.start(id);
         }
+    }
+
+    fn read(&mut self, id: MemberId) {
+        let read = self.next_read;
+        self.next_read.0 += 1;
+        let applied = LogIndex(self.history.len() as u64);
+        self.asked.insert(read, applied);
+        // Without a leader nobody waits for it.
+        self.input(id, |raft, now| raft.read_index(now, read).is_ok());
     }
 
     fn deliver(&mut self) {
@@ -385,7 +410,12 @@ impl Host for Hands<'_> {
         self.world.streams.insert(0, stream);
     }
 
-    fn serve_read(&mut self, _: ReadId, _: LogIndex) {}
+    fn serve_read(&mut self, grant: ReadGrant) {
+        let needed = self.world.asked.remove(&grant.id).expect("asked for once");
+        let index = grant.index;
+        assert!(index >= needed, "a read at {index}, {needed} was applied");
+        self.world.read_by_lease += u64::from(grant.valid_until.is_some());
+    }
 
     fn status_changed(&mut self, status: Status) {
         if status.role == RoleKind::Leader {
@@ -398,6 +428,7 @@ impl Host for Hands<'_> {
 #[test]
 fn members_that_cut_their_logs_and_crash_never_differ_and_agree_in_the_end() {
     let (mut installed, mut applied, mut repaired) = (0, 0, 0);
+    let mut read_by_lease = 0;
     for seed in 0..SEEDS {
         let told = Told(seed);
         let mut world = World::new(seed);
@@ -416,6 +447,8 @@ fn members_that_cut_their_logs_and_crash_never_differ_and_agree_in_the_end() {
             assert!(!status.repairing, "{} is whole again", status.id);
             assert_eq!(status.rolled_back, None, "no disk went back");
         }
+        assert!(world.read_by_lease == 0 || !world.promise_max.is_zero());
+        read_by_lease += world.read_by_lease;
         installed += world.installed;
         repaired += world.repaired;
         applied += world.history.len();
@@ -425,6 +458,7 @@ fn members_that_cut_their_logs_and_crash_never_differ_and_agree_in_the_end() {
         installed > 100 && applied > 10_000,
         "{installed} {applied} {repaired}"
     );
+    assert!(read_by_lease > 1_000, "{read_by_lease}");
 }
 
 /// Tells the seed of a run that panics.

@@ -1,5 +1,7 @@
 //! One member that follows, votes or campaigns: inputs in, the whole `Ready` compared.
 
+use std::time::Duration;
+
 use raftery_raft::{ConfChange, Entry, LogIndex, MessageBody, Payload, Raft, Ready, RoleKind};
 
 use crate::cluster::{A, B, C, config, founded};
@@ -37,7 +39,7 @@ fn a_candidate_asks_for_votes_only_when_its_own_is_durable() {
 
     let body = MessageBody::Vote {
         last: log_id(1, 1),
-        transfer: false,
+        transfer: None,
     };
     let messages = vec![message(A, B, 2, body.clone()), message(A, C, 2, body)];
     assert_eq!(
@@ -54,7 +56,7 @@ fn a_vote_is_answered_only_when_durable() {
     let mut raft = member(B);
     let ask = MessageBody::Vote {
         last: log_id(1, 1),
-        transfer: false,
+        transfer: None,
     };
     let ready = step(&mut raft, message(A, B, 2, ask.clone()));
     let persist = Some(batch(1, 2, Some(A), 1, vec![]));
@@ -92,7 +94,7 @@ fn one_vote_a_term_and_none_for_a_shorter_log() {
     let mut raft = member(B);
     let ask = |last| MessageBody::Vote {
         last,
-        transfer: false,
+        transfer: None,
     };
     let refusal = vec![message(
         B,
@@ -173,7 +175,10 @@ fn a_moved_commit_index_alone_is_not_persisted() {
         B,
         A,
         2,
-        MessageBody::HeartbeatResponse { number: 3 },
+        MessageBody::HeartbeatResponse {
+            number: 3,
+            promise: Duration::ZERO,
+        },
     )];
     assert_eq!(
         ready,
@@ -253,7 +258,7 @@ fn an_answer_to_an_old_leader_confirms_no_heartbeat() {
     let mut raft = member(B);
     let ask = MessageBody::Vote {
         last: log_id(1, 1),
-        transfer: false,
+        transfer: None,
     };
     step(&mut raft, message(A, B, 5, ask));
     let beat = MessageBody::Heartbeat {
@@ -262,7 +267,15 @@ fn an_answer_to_an_old_leader_confirms_no_heartbeat() {
     };
     for body in [beat, append(log_id(1, 1), vec![], 1)] {
         let ready = step(&mut raft, message(A, B, 4, body));
-        let answer = message(B, A, 5, MessageBody::HeartbeatResponse { number: 0 });
+        let answer = message(
+            B,
+            A,
+            5,
+            MessageBody::HeartbeatResponse {
+                number: 0,
+                promise: Duration::ZERO,
+            },
+        );
         assert_eq!(ready.messages, [answer]);
     }
 }

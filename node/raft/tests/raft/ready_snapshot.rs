@@ -1,11 +1,14 @@
 //! One member and snapshots: inputs in, the whole `Ready` compared.
 
+use std::time::Duration;
+
 use raftery_raft::{
-    APPLY_BYTES_IN_FLIGHT_MAX, Entry, HardState, LogIndex, Membership, MessageBody, Payload,
-    PeerState, Raft, Ready, Recovered, RoleKind, SnapshotMeta, Term,
+    APPLY_BYTES_IN_FLIGHT_MAX, ConfChange, Entry, HardState, LogIndex, MemberId, Membership,
+    MessageBody, PROMISE_MAX, Payload, PeerState, Raft, RaftConfig, Ready, Recovered, RoleKind,
+    SnapshotMeta, Term,
 };
 
-use crate::cluster::{A, B, C, HEARTBEAT, config};
+use crate::cluster::{A, B, C, D, E, ELECTION, HEARTBEAT, config, founded};
 use crate::member::{
     accepted, append, at, batch, blank, data, leader, log_id, member, message, persisted, step,
 };
@@ -145,7 +148,10 @@ fn nothing_is_handed_out_to_be_applied_while_a_snapshot_is_installed() {
         commit: LogIndex(3),
     };
     let ready = step(&mut raft, message(A, B, 2, beat));
-    let heard = MessageBody::HeartbeatResponse { number: 1 };
+    let heard = MessageBody::HeartbeatResponse {
+        number: 1,
+        promise: Duration::ZERO,
+    };
     assert_eq!(ready.committed, [], "there would be room for entry 3");
     assert_eq!(ready.messages, [message(B, A, 2, heard)], "it lives");
     raft.on_installed(at(20), log_id(5, 2));
@@ -178,14 +184,28 @@ fn impossible_snapshots_are_refused() {
     nobody.membership.voters.clear();
     let mut back_again = snapshot(5, 2);
     back_again.membership.removed.insert(A);
+    let joint = |outgoing: &[MemberId], learners_next: &[MemberId]| {
+        let mut meta = snapshot(5, 2);
+        meta.membership.outgoing = outgoing.iter().copied().collect();
+        meta.membership.learners_next = learners_next.iter().copied().collect();
+        meta
+    };
+    let mut learner_of_old_half = joint(&[A, B, D], &[]);
+    learner_of_old_half.membership.learners.insert(D);
+    let mut removed_of_old_half = joint(&[A, B, D], &[]);
+    removed_of_old_half.membership.removed.insert(D);
     for (what, meta) in [
+        ("a voter is a learner", learner_of_old_half),
+        ("a removed member is a member", removed_of_old_half),
+        ("old half only", joint(&[A, B, D], &[A])),
+        ("old half only", joint(&[A, B, D], &[E])),
         ("last entry", snapshot(0, 0)),
         ("last entry", snapshot(u64::MAX, 1)),
         ("later term", snapshot(5, 3)),
         ("committed", snapshot(2, 1)),
         ("membership", of_the_future),
         ("membership", nobody),
-        ("membership", back_again),
+        ("a removed member is a member", back_again),
     ] {
         let before = format!("{raft:?}");
         let body = MessageBody::InstallSnapshot { meta };
@@ -313,4 +333,65 @@ fn a_leader_cuts_what_is_applied_and_durable_and_no_snapshot_goes_to_the_dead() 
     assert_eq!(state(&raft), PeerState::Replicate, "not asked for any more");
     assert_eq!(raft.status().role, RoleKind::Leader);
     assert!(raft.next_deadline() <= at(30) + HEARTBEAT * 20);
+}
+
+#[test]
+fn a_follower_promises_while_it_installs_a_snapshot() {
+    let settings = RaftConfig {
+        promise_max: PROMISE_MAX,
+        ..config(B)
+    };
+    let mut raft = Raft::new(at(0), settings, founded(&[A, B, C]));
+    step(&mut raft, message(A, B, 2, install(5, 2)));
+    let beat = MessageBody::Heartbeat {
+        number: 1,
+        commit: LogIndex(0),
+    };
+    let ready = step(&mut raft, message(A, B, 2, beat));
+    let heard = MessageBody::HeartbeatResponse {
+        number: 1,
+        promise: ELECTION,
+    };
+    assert_eq!(ready.messages, [message(B, A, 2, heard)]);
+}
+
+#[test]
+fn a_leader_that_starts_joint_asks_both_halves_and_leaves() {
+    // As of a snapshot: no entry of the log tells of the joint configuration.
+    let disk = Recovered {
+        hard_state: HardState {
+            term: Term(1),
+            vote: None,
+            commit: LogIndex(4),
+        },
+        base: log_id(4, 1),
+        applied: LogIndex(4),
+        membership: Membership {
+            index: LogIndex(4),
+            voters: [A, B].into(),
+            outgoing: [A, C].into(),
+            learners_next: [C].into(),
+            ..Membership::default()
+        },
+        ..Recovered::default()
+    };
+    let mut raft = Raft::new(at(0), config(A), disk);
+    raft.campaign(at(10));
+    raft.take_ready();
+    let asked = persisted(&mut raft, 1).messages;
+    assert_eq!(asked.iter().map(|m| m.to).collect::<Vec<_>>(), [B, C]);
+    let vote = MessageBody::VoteResponse { granted: true };
+    step(&mut raft, message(B, A, 2, vote.clone()));
+    assert_eq!(raft.status().role, RoleKind::Candidate, "the new half only");
+    step(&mut raft, message(C, A, 2, vote));
+    assert_eq!(raft.status().role, RoleKind::Leader);
+    persisted(&mut raft, 2);
+    step(&mut raft, message(B, A, 2, accepted(5)));
+    assert_eq!(raft.status().commit, LogIndex(4), "the new half only");
+    let ready = step(&mut raft, message(C, A, 2, accepted(5)));
+    let left = ready.persist.expect("an entry").entries;
+    assert_eq!(
+        left.into_iter().map(|e| e.payload).collect::<Vec<_>>(),
+        [Payload::ConfChange(ConfChange::LeaveJoint)]
+    );
 }

@@ -1,6 +1,11 @@
 //! One member that has lost something, or is told so: inputs in, the whole `Ready` compared.
 
-use raftery_raft::{LogIndex, MessageBody, Raft, Ready, Recovered, RoleKind, Rollback};
+use std::time::Duration;
+
+use raftery_raft::{
+    LogIndex, MessageBody, PROMISE_MAX, Raft, RaftConfig, Ready, Recovered, RoleKind, Rollback,
+    Term,
+};
 
 use crate::cluster::{A, B, C, config, founded};
 use crate::member::{
@@ -10,7 +15,7 @@ use crate::member::{
 fn ask(last: (u64, u64)) -> MessageBody {
     MessageBody::Vote {
         last: log_id(last.0, last.1),
-        transfer: false,
+        transfer: None,
     }
 }
 
@@ -55,6 +60,37 @@ fn a_repairing_member_judges_candidates_by_what_it_lost() {
 }
 
 #[test]
+fn a_member_that_knows_only_itself_waits_if_it_lost_entries() {
+    let settings = RaftConfig {
+        promise_max: PROMISE_MAX,
+        ..config(A)
+    };
+    // What is lost may have made B a voter, which leads on a promise of A's.
+    let mut disk = founded(&[A]);
+    disk.repair_until = Some(log_id(5, 3));
+    let mut raft = Raft::new(at(0), settings, disk);
+    raft.take_ready();
+    let asks = message(C, A, 5, ask((9, 4)));
+    raft.step(at(1_999), asks.clone()).expect("good");
+    assert_eq!(raft.status().term, Term(1), "as if it hadn't arrived");
+    raft.step(at(2_000), asks).expect("good");
+    assert_eq!(raft.status().term, Term(5));
+}
+
+#[test]
+fn nobody_campaigns_in_the_wait_after_a_start() {
+    let settings = RaftConfig {
+        promise_max: PROMISE_MAX,
+        ..config(A)
+    };
+    let mut raft = Raft::new(at(0), settings, founded(&[A, B, C]));
+    raft.campaign(at(1_999));
+    assert_eq!(raft.status().role, RoleKind::Follower);
+    raft.campaign(at(2_000));
+    assert_eq!(raft.status().role, RoleKind::Candidate);
+}
+
+#[test]
 fn repair_ends_with_the_sync_of_the_last_lost_entry_or_of_a_later_term() {
     let mut raft = repairing();
     let body = append(log_id(1, 1), vec![data(2, 3), data(3, 3)], 2);
@@ -94,7 +130,10 @@ fn a_heartbeat_beyond_the_log_shows_that_the_disk_went_back() {
         rejected: LogIndex(4),
         hint: log_id(1, 1),
     };
-    let heard = MessageBody::HeartbeatResponse { number: 1 };
+    let heard = MessageBody::HeartbeatResponse {
+        number: 1,
+        promise: Duration::ZERO,
+    };
     let status = raft.status();
     let evidence = Rollback::LogEndsEarly {
         term: status.term,

@@ -1,8 +1,10 @@
 //! Raft's words in short, for transcripts.
 
+use std::time::Duration;
+
 use raftery_raft::{
-    ConfChange, Entry, HardState, LogId, MemberId, MessageBody, Payload, PeerMessage, PersistBatch,
-    ReadId,
+    ConfChange, Entry, HardState, Instant, LogId, MemberChange, MemberId, MessageBody, Payload,
+    PeerMessage, PersistBatch, ReadId,
 };
 
 /// 1 is A, 2 is B, …
@@ -30,11 +32,8 @@ fn body(body: &MessageBody) -> String {
         MessageBody::PreVote { last } => format!("PreVote, last {}", log_id(*last)),
         MessageBody::PreVoteResponse { granted } => format!("PreVote: {}", yes_no(granted)),
         MessageBody::Vote { last, transfer } => {
-            let by_leader = if *transfer {
-                ", asked by the leader"
-            } else {
-                ""
-            };
+            let by_leader =
+                transfer.map_or_else(String::new, |leader| format!(", asked by {}", name(leader)));
             format!("Vote, last {}{by_leader}", log_id(*last))
         }
         MessageBody::VoteResponse { granted } => format!("Vote: {}", yes_no(granted)),
@@ -54,13 +53,27 @@ fn body(body: &MessageBody) -> String {
             format!("rejected after {rejected}, try {}", log_id(*hint))
         }
         MessageBody::Heartbeat { number, commit } => format!("Heartbeat {number} commit {commit}"),
-        MessageBody::HeartbeatResponse { number } => format!("heard {number}"),
+        MessageBody::HeartbeatResponse { number, promise } if promise.is_zero() => {
+            format!("heard {number}")
+        }
+        MessageBody::HeartbeatResponse { number, promise } => {
+            format!("heard {number}, promises {promise:?}")
+        }
         MessageBody::ReadIndex { id } => format!("ReadIndex, read {}", wire(*id)),
         MessageBody::ReadIndexResponse { id, index } => format!("read {} at {index}", wire(*id)),
         MessageBody::TimeoutNow => "TimeoutNow".into(),
         MessageBody::InstallSnapshot { meta } => {
             format!("InstallSnapshot up to {}", log_id(meta.last))
         }
+    }
+}
+
+/// Milliseconds since boot.
+pub(crate) fn millis(at: Instant) -> String {
+    if at == Instant(Duration::MAX) {
+        "ever".into()
+    } else {
+        format!("{}ms", at.0.as_millis())
     }
 }
 
@@ -106,5 +119,20 @@ fn payload(payload: &Payload) -> String {
         Payload::ConfChange(ConfChange::AddLearner { id, .. }) => format!("add {}", name(*id)),
         Payload::ConfChange(ConfChange::Promote { id }) => format!("promote {}", name(*id)),
         Payload::ConfChange(ConfChange::Remove { id }) => format!("remove {}", name(*id)),
+        Payload::ConfChange(ConfChange::Change { changes }) => {
+            let words: Vec<_> = changes.iter().map(one_change).collect();
+            words.join(" & ")
+        }
+        Payload::ConfChange(ConfChange::LeaveJoint) => "leave joint".into(),
     }
+}
+
+fn one_change(change: &MemberChange) -> String {
+    let what = match change {
+        MemberChange::AddLearner { .. } => "add",
+        MemberChange::Promote { .. } => "promote",
+        MemberChange::Demote { .. } => "demote",
+        MemberChange::Remove { .. } => "remove",
+    };
+    format!("{what} {}", name(change.id()))
 }

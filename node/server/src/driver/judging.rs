@@ -68,9 +68,8 @@ impl Judging {
             });
         }
         if let Some(leading) = &mut self.leading {
-            let membership = &status.membership;
-            let others = membership.voters.iter().chain(&membership.learners);
-            let followers = others.filter(|id| **id != status.id).copied().map(judged);
+            let others = status.membership.members();
+            let followers = others.filter(|id| *id != status.id).map(judged);
             leading.observer.set_followers(followers);
         }
     }
@@ -94,7 +93,7 @@ impl Judging {
             return;
         }
         let from = judged(message.from);
-        if let MessageBody::HeartbeatResponse { number } = message.body {
+        if let MessageBody::HeartbeatResponse { number, .. } = message.body {
             leading.observer.on_acknowledged(now.0, from, number);
         } else {
             leading.observer.on_heard(now.0, from);

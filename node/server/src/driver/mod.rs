@@ -413,7 +413,9 @@ impl Driver {
         }
     }
 
-    /// One round for all reads that came in this turn.
+    /// One name for all reads that came in this turn: the lease answers it in the same turn, as of
+    /// the time sampled after the last of them was taken from its queue, or else a heartbeat round
+    /// does. Reads that come later get another name, so that none is served by a time before it.
     fn ask_for_reads(&mut self) {
         if !self.world.readers.wants_round() {
             return;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use raftery_raft::{
-    Entry, Host, Instant, LogIndex, MemberId, PeerMessage, PersistBatch, ReadId, RoleKind,
+    Entry, Host, Instant, LogIndex, MemberId, PeerMessage, PersistBatch, ReadGrant, RoleKind,
     SnapshotMeta, Status, Term,
 };
 use raftery_wal::WalWriter;
@@ -83,8 +83,14 @@ impl Host for World {
         }
     }
 
-    fn serve_read(&mut self, id: ReadId, index: LogIndex) {
-        self.readers.confirmed(id, index);
+    fn serve_read(&mut self, grant: ReadGrant) {
+        // How long the lease holds (`valid_until`) isn't looked at again. The lease held at a time
+        // that was sampled after each of these requests had been taken from its queue
+        // (`Driver::ask_for_reads`): until then nobody else led, and all that had been acknowledged
+        // to anyone is at or before the index. A state that has applied as much may answer, however
+        // late that is, and whoever leads by then: it holds every write that ended before the
+        // request began, and only committed ones.
+        self.readers.confirmed(grant.id, grant.index);
         self.readers.applied(self.applied);
     }
 

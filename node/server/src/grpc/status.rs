@@ -80,7 +80,7 @@ fn membership_change(error: &MembershipError) -> Status {
         MembershipError::Conf(ConfChangeError::NotCaughtUp(_)) => {
             "can only promote a learner member which is in sync with leader"
         }
-        MembershipError::Conf(ConfChangeError::LastVoter(_))
+        MembershipError::Conf(ConfChangeError::LastVoter(_) | ConfChangeError::NoVoterLeft)
         | MembershipError::Unhealthy { .. } => {
             "re-configuration failed due to not enough started members"
         }
@@ -90,10 +90,19 @@ fn membership_change(error: &MembershipError) -> Status {
         }
         MembershipError::TooManyLearners => "too many learner members in cluster",
         // Asking again is right, and what clients do when they hear this code.
-        MembershipError::Busy => return ours(Code::Unavailable, error),
+        MembershipError::Busy | MembershipError::Conf(ConfChangeError::Joint) => {
+            return ours(Code::Unavailable, error);
+        }
         MembershipError::NotAdded { .. } => return ours(Code::NotFound, error),
-        MembershipError::Malformed(_) => return ours(Code::InvalidArgument, error),
-        MembershipError::Conf(ConfChangeError::AlreadyFounded)
+        MembershipError::Malformed(_)
+        | MembershipError::Conf(ConfChangeError::Duplicate(_) | ConfChangeError::Empty) => {
+            return ours(Code::InvalidArgument, error);
+        }
+        MembershipError::Conf(
+            ConfChangeError::AlreadyFounded
+            | ConfChangeError::NotVoter(_)
+            | ConfChangeError::NotJoint,
+        )
         | MembershipError::ConfigurationMoved { .. }
         | MembershipError::IncarnationTaken { .. } => {
             return ours(Code::FailedPrecondition, error);
@@ -261,6 +270,36 @@ mod tests {
                 conf(ConfChangeError::LastVoter(MEMBER)),
                 FailedPrecondition,
                 "re-configuration failed due to not enough started members",
+            ),
+            (
+                conf(ConfChangeError::NoVoterLeft),
+                FailedPrecondition,
+                "re-configuration failed due to not enough started members",
+            ),
+            (
+                conf(ConfChangeError::NotVoter(MEMBER)),
+                FailedPrecondition,
+                "a is not a voter",
+            ),
+            (
+                conf(ConfChangeError::Duplicate(MEMBER)),
+                InvalidArgument,
+                "a is changed twice",
+            ),
+            (
+                conf(ConfChangeError::Empty),
+                InvalidArgument,
+                "nothing changes",
+            ),
+            (
+                conf(ConfChangeError::Joint),
+                Unavailable,
+                "the configuration is joint, and no other change follows until that is left",
+            ),
+            (
+                conf(ConfChangeError::NotJoint),
+                FailedPrecondition,
+                "the configuration is not joint",
             ),
             (
                 conf(ConfChangeError::AlreadyFounded),

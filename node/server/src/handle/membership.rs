@@ -88,6 +88,10 @@ impl Handle {
             ConfChange::Found { .. } => {
                 return Err(MembershipError::Conf(ConfChangeError::AlreadyFounded).into());
             }
+            ConfChange::Change { .. } | ConfChange::LeaveJoint => {
+                let why = "clients change one member at a time";
+                return Err(MembershipError::Malformed(why.to_owned()).into());
+            }
         };
         self.change_membership_here(change, None).await
     }
@@ -271,7 +275,7 @@ fn into_raft(change: MembershipChange) -> Result<ConfChange, RequestError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raftery_raft::{Instant as RaftInstant, Membership, PeerProgress, Term};
+    use raftery_raft::{Instant as RaftInstant, LogId, Membership, PeerProgress, PeerState, Term};
 
     /// A leader, 1, of three, that has heard from `heard` just now.
     fn leader(heard: &[u64]) -> Status {
@@ -282,6 +286,8 @@ mod tests {
                 MemberId(id),
                 PeerProgress {
                     matched: LogIndex(9),
+                    state: PeerState::Replicate,
+                    lost: None,
                     last_heard,
                 },
             )
@@ -293,13 +299,17 @@ mod tests {
             leader: Some(MemberId(1)),
             commit: LogIndex(9),
             applied: LogIndex(9),
+            base: LogId::default(),
             last_index: LogIndex(9),
+            repairing: false,
+            rolled_back: None,
             has_committed_in_term: true,
             membership: Membership {
                 voters: [1, 2, 3].map(MemberId).into(),
                 ..Membership::default()
             },
             progress: progress.into(),
+            lease_until: None,
             transferee: None,
         }
     }

@@ -1,11 +1,12 @@
 //! Peer messages to protobuf and back.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use raftery_proto::peer as proto;
 use raftery_raft::{
-    ConfChange, Entry, LogId, LogIndex, MemberId, Membership, MessageBody, Payload, PeerMessage,
-    ReadId, Term,
+    ConfChange, Entry, LogId, LogIndex, MemberChange, MemberId, Membership, MessageBody, Payload,
+    PeerMessage, ReadId, Term,
 };
 
 use super::Refusal;
@@ -37,7 +38,7 @@ fn encode_body(body: MessageBody) -> proto::message::Body {
         }
         MessageBody::Vote { last, transfer } => Body::Vote(proto::Vote {
             last: Some(log_id(last)),
-            transfer,
+            asked_by: transfer.map(|leader| leader.0),
         }),
         MessageBody::VoteResponse { granted } => Body::VoteResponse(proto::VoteAnswer { granted }),
         MessageBody::Append {
@@ -62,8 +63,12 @@ fn encode_body(body: MessageBody) -> proto::message::Body {
             number,
             commit: commit.0,
         }),
-        MessageBody::HeartbeatResponse { number } => {
-            Body::HeartbeatResponse(proto::HeartbeatResponse { number })
+        MessageBody::HeartbeatResponse { number, promise } => {
+            Body::HeartbeatResponse(proto::HeartbeatResponse {
+                number,
+                // Rounded down: the leader must not rely on more than what was promised.
+                promise_us: u64::try_from(promise.as_micros()).unwrap_or(u64::MAX),
+            })
         }
         MessageBody::ReadIndex { id } => Body::ReadIndex(proto::ReadIndex { id: id.0 }),
         MessageBody::ReadIndexResponse { id, index } => {
@@ -101,7 +106,7 @@ fn decode_body(body: proto::message::Body) -> Result<MessageBody, CodecError> {
         Body::PreVoteResponse(b) => MessageBody::PreVoteResponse { granted: b.granted },
         Body::Vote(b) => MessageBody::Vote {
             last: read_log_id(b.last)?,
-            transfer: b.transfer,
+            transfer: b.asked_by.map(MemberId),
         },
         Body::VoteResponse(b) => MessageBody::VoteResponse { granted: b.granted },
         Body::Append(b) => MessageBody::Append {
@@ -124,7 +129,11 @@ fn decode_body(body: proto::message::Body) -> Result<MessageBody, CodecError> {
             number: b.number,
             commit: LogIndex(b.commit),
         },
-        Body::HeartbeatResponse(b) => MessageBody::HeartbeatResponse { number: b.number },
+        // Raft takes no promise for longer than the longest there is.
+        Body::HeartbeatResponse(b) => MessageBody::HeartbeatResponse {
+            number: b.number,
+            promise: Duration::from_micros(b.promise_us),
+        },
         Body::ReadIndex(b) => MessageBody::ReadIndex { id: ReadId(b.id) },
         Body::ReadIndexResponse(b) => MessageBody::ReadIndexResponse {
             id: ReadId(b.id),
@@ -169,17 +178,21 @@ pub fn encode_membership(membership: &Membership) -> proto::Membership {
         voters: numbers(&membership.voters),
         learners: numbers(&membership.learners),
         removed: numbers(&membership.removed),
+        outgoing: numbers(&membership.outgoing),
+        learners_next: numbers(&membership.learners_next),
     }
 }
 
-/// Decodes a configuration.
+/// Decodes a configuration. Whether it is a possible one is for Raft to say.
 #[must_use]
 pub fn decode_membership(membership: proto::Membership) -> Membership {
     let ids = |numbers: Vec<u64>| numbers.into_iter().map(MemberId).collect();
     Membership {
         index: LogIndex(membership.index),
         voters: ids(membership.voters),
+        outgoing: ids(membership.outgoing),
         learners: ids(membership.learners),
+        learners_next: ids(membership.learners_next),
         removed: ids(membership.removed),
     }
 }
@@ -223,8 +236,27 @@ pub fn encode_change(change: ConfChange) -> proto::ConfChange {
         }
         ConfChange::Promote { id } => C::Promote(id.0),
         ConfChange::Remove { id } => C::Remove(id.0),
+        ConfChange::Change { changes } => C::Several(proto::SeveralChanges {
+            changes: changes.into_iter().map(encode_member_change).collect(),
+        }),
+        ConfChange::LeaveJoint => C::LeaveJoint(proto::LeaveJoint {}),
     };
     proto::ConfChange {
+        change: Some(change),
+    }
+}
+
+fn encode_member_change(change: MemberChange) -> proto::MemberChange {
+    use proto::member_change::Change as C;
+    let change = match change {
+        MemberChange::AddLearner { id, context } => {
+            C::AddLearner(proto::AddLearner { id: id.0, context })
+        }
+        MemberChange::Promote { id } => C::Promote(id.0),
+        MemberChange::Demote { id } => C::Demote(id.0),
+        MemberChange::Remove { id } => C::Remove(id.0),
+    };
+    proto::MemberChange {
         change: Some(change),
     }
 }
@@ -232,7 +264,8 @@ pub fn encode_change(change: ConfChange) -> proto::ConfChange {
 /// Decodes a change of membership.
 ///
 /// # Errors
-/// When its kind is unknown.
+/// When its kind is unknown, or it is several changes of which one is unknown, or there is none, or
+/// two are of one member.
 pub fn decode_change(change: proto::ConfChange) -> Result<ConfChange, CodecError> {
     use proto::conf_change::Change as C;
     Ok(
@@ -253,8 +286,40 @@ pub fn decode_change(change: proto::ConfChange) -> Result<ConfChange, CodecError
             },
             C::Promote(id) => ConfChange::Promote { id: MemberId(id) },
             C::Remove(id) => ConfChange::Remove { id: MemberId(id) },
+            C::Several(several) => ConfChange::Change {
+                changes: decode_member_changes(several.changes)?,
+            },
+            C::LeaveJoint(proto::LeaveJoint {}) => ConfChange::LeaveJoint,
         },
     )
+}
+
+fn decode_member_changes(
+    changes: Vec<proto::MemberChange>,
+) -> Result<Vec<MemberChange>, CodecError> {
+    use proto::member_change::Change as C;
+    let decode = |change: proto::MemberChange| {
+        Ok(
+            match change
+                .change
+                .ok_or(CodecError("kind of change of a member"))?
+            {
+                C::AddLearner(add) => MemberChange::AddLearner {
+                    id: MemberId(add.id),
+                    context: add.context,
+                },
+                C::Promote(id) => MemberChange::Promote { id: MemberId(id) },
+                C::Demote(id) => MemberChange::Demote { id: MemberId(id) },
+                C::Remove(id) => MemberChange::Remove { id: MemberId(id) },
+            },
+        )
+    };
+    let changes: Vec<_> = changes.into_iter().map(decode).collect::<Result<_, _>>()?;
+    let ids: BTreeSet<_> = changes.iter().map(MemberChange::id).collect();
+    if changes.is_empty() || ids.len() < changes.len() {
+        return Err(CodecError("changes, each of another member"));
+    }
+    Ok(changes)
 }
 
 pub(super) fn log_id(id: LogId) -> proto::LogId {
@@ -299,6 +364,18 @@ mod tests {
             }),
             Payload::ConfChange(ConfChange::Promote { id: MemberId(4) }),
             Payload::ConfChange(ConfChange::Remove { id: MemberId(4) }),
+            Payload::ConfChange(ConfChange::Change {
+                changes: vec![
+                    MemberChange::AddLearner {
+                        id: MemberId(5),
+                        context: Bytes::from_static(b"e"),
+                    },
+                    MemberChange::Promote { id: MemberId(4) },
+                    MemberChange::Demote { id: MemberId(3) },
+                    MemberChange::Remove { id: MemberId(2) },
+                ],
+            }),
+            Payload::ConfChange(ConfChange::LeaveJoint),
         ];
         let entries = (6..).zip(payloads).map(|(i, payload)| Entry {
             id: at(2, i),
@@ -309,7 +386,11 @@ mod tests {
             MessageBody::PreVoteResponse { granted: true },
             MessageBody::Vote {
                 last: at(1, 2),
-                transfer: true,
+                transfer: Some(MemberId(2)),
+            },
+            MessageBody::Vote {
+                last: at(1, 2),
+                transfer: None,
             },
             MessageBody::VoteResponse { granted: false },
             MessageBody::Append {
@@ -328,7 +409,10 @@ mod tests {
                 number: 3,
                 commit: LogIndex(4),
             },
-            MessageBody::HeartbeatResponse { number: 3 },
+            MessageBody::HeartbeatResponse {
+                number: 3,
+                promise: Duration::from_micros(1_000_001),
+            },
             MessageBody::ReadIndex { id: ReadId(5) },
             MessageBody::ReadIndexResponse {
                 id: ReadId(5),
@@ -350,5 +434,56 @@ mod tests {
     #[test]
     fn a_message_without_a_body_is_refused() {
         assert!(decode(proto::Message::default()).is_err());
+    }
+
+    #[test]
+    fn a_promise_never_grows_on_the_way() {
+        let promise = Duration::from_nanos(1_999);
+        let message = PeerMessage {
+            from: MemberId(1),
+            to: MemberId(2),
+            term: Term(3),
+            body: MessageBody::HeartbeatResponse { number: 1, promise },
+        };
+        let arrived = decode(encode(message)).unwrap().body;
+        let promise = Duration::from_micros(1);
+        assert_eq!(
+            arrived,
+            MessageBody::HeartbeatResponse { number: 1, promise }
+        );
+    }
+
+    #[test]
+    fn a_joint_configuration_comes_back_as_it_went_in() {
+        let ids = |ids: &[u64]| ids.iter().copied().map(MemberId).collect();
+        let membership = Membership {
+            index: LogIndex(9),
+            voters: ids(&[1, 4]),
+            outgoing: ids(&[1, 2, 3]),
+            learners: ids(&[5]),
+            learners_next: ids(&[2]),
+            removed: ids(&[6]),
+        };
+        assert_eq!(
+            decode_membership(encode_membership(&membership)),
+            membership
+        );
+    }
+
+    #[test]
+    fn several_changes_that_are_none_or_unknown_or_of_one_member_are_refused() {
+        let several = |changes| {
+            let several = proto::SeveralChanges { changes };
+            decode_change(proto::ConfChange {
+                change: Some(proto::conf_change::Change::Several(several)),
+            })
+        };
+        let promote = proto::MemberChange {
+            change: Some(proto::member_change::Change::Promote(4)),
+        };
+        assert!(several(vec![promote.clone()]).is_ok());
+        assert!(several(vec![promote.clone(), promote]).is_err());
+        assert!(several(Vec::new()).is_err());
+        assert!(several(vec![proto::MemberChange::default()]).is_err());
     }
 }

@@ -64,12 +64,12 @@ impl World {
                 Ok(())
             }
             Effect::Apply(entries) => self.apply(id, &entries),
-            Effect::ServeRead(read, index) => {
+            Effect::ServeRead(grant) => {
                 self.clients.reads += 1;
                 self.invariants.observe(&Observation::ReadServed {
                     member: id,
-                    read,
-                    index,
+                    read: grant.id,
+                    index: grant.index,
                 })
             }
             Effect::Status(status) => self.show(id, &status),

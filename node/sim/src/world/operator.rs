@@ -23,9 +23,11 @@ impl World {
         let change = self.next_change(&status);
         let added = match &change {
             ConfChange::AddLearner { id, .. } => Some(*id),
-            ConfChange::Found { .. } | ConfChange::Promote { .. } | ConfChange::Remove { .. } => {
-                None
-            }
+            ConfChange::Found { .. }
+            | ConfChange::Promote { .. }
+            | ConfChange::Remove { .. }
+            | ConfChange::Change { .. }
+            | ConfChange::LeaveJoint => None,
         };
         let expected = Some(status.membership.index);
         let propose = self.input(leader, |raft, now| {
