@@ -12,6 +12,7 @@
 use std::io;
 use std::path::Path;
 
+use raftery_defects::{Defect, is_on};
 use raftery_fs::{Fs, FsFile};
 
 use crate::frame::Frames;
@@ -151,7 +152,7 @@ impl<F: Fs> Recovery<'_, F> {
             .filter_map(|tail| tail.watermark)
             .max()
             .unwrap_or(0);
-        if watermark >= bad.unit_sequence {
+        if watermark >= bad.unit_sequence && !is_on(Defect::CutCorruptMiddle) {
             let Bad {
                 offset, sequence, ..
             } = *bad;

@@ -1,5 +1,6 @@
 //! What the frames add up to.
 
+use raftery_defects::{Defect, is_on};
 use raftery_raft::{Entry, HardState, LogId, LogIndex};
 
 use crate::WalError;
@@ -79,6 +80,9 @@ impl Replay {
                     let mut entries = Vec::new();
                     for _ in 0..state.entries {
                         let Some(frame) = frames.at(offset, sequence)? else {
+                            if is_on(Defect::RecoverHalfBatch) && !entries.is_empty() {
+                                self.half_a_unit(&state, entries);
+                            }
                             return Ok(Stop::Bad(bad(offset, sequence)));
                         };
                         if frame.kind != Kind::Entry {
@@ -104,6 +108,20 @@ impl Replay {
         }
     }
 
+    /// Takes over what a torn batch has left: a defect.
+    fn half_a_unit(&mut self, state: &State, entries: Vec<Entry>) {
+        let first = entries[0].id.index;
+        self.entries
+            .truncate(usize::try_from(first.prev().0).expect("indexes a vector"));
+        self.entries.extend(entries);
+        self.last = self.entries.last().map_or(self.last, |entry| entry.id);
+        let commit = state.hard_state.commit.min(self.last.index);
+        self.hard_state = HardState {
+            commit,
+            ..state.hard_state
+        };
+    }
+
     fn unit(&mut self, state: &State, entries: Vec<Entry>, at: u64) -> Result<(), &'static str> {
         if state.watermark >= at {
             return Err("it vouches for itself");
@@ -118,6 +136,9 @@ impl Replay {
             return Err("the log doesn't end where it says");
         }
         self.hard_state = state.hard_state;
+        if is_on(Defect::ForgetVote) {
+            self.hard_state.vote = None;
+        }
         self.watermark = self.watermark.max(state.watermark);
         Ok(())
     }

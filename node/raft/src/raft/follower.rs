@@ -1,5 +1,7 @@
 //! What a follower does with its leader's appends and heartbeats (§3.5).
 
+use raftery_defects::{Defect, is_on};
+
 use super::Raft;
 use crate::role::Role;
 use crate::{Entry, LogId, LogIndex, MemberId, MessageBody};
@@ -14,7 +16,9 @@ impl Raft {
         commit: LogIndex,
     ) {
         self.hear_leader(from);
-        if !self.log.holds(prev) {
+        let fits = self.log.holds(prev)
+            || (is_on(Defect::AppendWithoutMatch) && prev.index <= self.log.last_index());
+        if !fits {
             let hint = self.log.last_at_most(prev.index, prev.term);
             let body = MessageBody::AppendRejected {
                 rejected: prev.index,
@@ -36,6 +40,11 @@ impl Raft {
     /// The leader lives; everything up to `commit` is known to be its own here.
     pub(super) fn on_heartbeat(&mut self, from: MemberId, number: u64, commit: LogIndex) {
         self.hear_leader(from);
+        let commit = if is_on(Defect::CommitBeyondTaken) {
+            commit.min(self.log.last_index())
+        } else {
+            commit
+        };
         self.commit_to(commit);
         // Promises nothing about the disk: the term in memory is enough, because a vote in a
         // higher one would have been cast after this answer.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use raftery_defects::{Defect, is_on};
+
 use super::Raft;
 use crate::limits::UNCOMMITTED_BYTES_MAX;
 use crate::quorum::reached_by_majority;
@@ -81,6 +83,21 @@ impl Raft {
         reached_by_majority(self.membership.voters.iter().map(value).collect())
     }
 
+    /// As [`Raft::of_voters`], but learners may stand in for voters: a defect.
+    fn of_voters_and_learners<T: Ord + Copy>(
+        &self,
+        own: T,
+        of: impl Fn(Option<&Progress>) -> T,
+    ) -> Option<T> {
+        let Role::Leader(leader) = &self.role else {
+            return None;
+        };
+        let mut values: Vec<_> = leader.progress.values().map(|p| of(Some(p))).collect();
+        values.push(own);
+        values.sort_unstable_by(|a, b| b.cmp(a));
+        values.get(self.membership.voters.len() / 2).copied()
+    }
+
     /// One heartbeat round; it confirms the reads that came before it.
     pub(super) fn beat(&mut self) {
         self.attach_reads();
@@ -89,7 +106,11 @@ impl Raft {
         };
         leader.heartbeat_due = self.now + self.config.heartbeat_interval;
         for (to, progress) in &leader.progress {
-            let commit = self.log.commit().min(progress.matched);
+            let commit = if is_on(Defect::CommitBeyondTaken) {
+                self.log.commit()
+            } else {
+                self.log.commit().min(progress.matched)
+            };
             let body = MessageBody::Heartbeat {
                 number: leader.heartbeat,
                 commit,
@@ -139,10 +160,18 @@ impl Raft {
     }
 
     fn committable(&self) -> Option<LogIndex> {
-        let durable = self.of_voters(self.log.durable(), |progress| {
-            progress.map_or(LogIndex(0), |p| p.matched)
-        })?;
-        let is_own = self.log.term(durable) == Some(self.term);
+        let own = if is_on(Defect::CountOwnUnsynced) {
+            self.log.last_index()
+        } else {
+            self.log.durable()
+        };
+        let matched = |progress: Option<&Progress>| progress.map_or(LogIndex(0), |p| p.matched);
+        let durable = if is_on(Defect::CountLearners) {
+            self.of_voters_and_learners(own, matched)
+        } else {
+            self.of_voters(own, matched)
+        }?;
+        let is_own = self.log.term(durable) == Some(self.term) || is_on(Defect::CommitEarlierTerm);
         (is_own && durable > self.log.commit()).then_some(durable)
     }
 

@@ -1,5 +1,7 @@
 //! Linearizable reads (§6.4): one heartbeat round confirms all reads that came before it.
 
+use raftery_defects::{Defect, is_on};
+
 use super::Raft;
 use crate::limits::READS_WAITING_MAX;
 use crate::role::{Read, ReadRound, Role};
@@ -75,7 +77,7 @@ impl Raft {
     pub(super) fn start_read_round(&mut self) {
         let is_due = matches!(&self.role, Role::Leader(leader)
             if !leader.reads.waiting.is_empty() && leader.reads.rounds.is_empty());
-        if is_due && self.has_committed_in_term() {
+        if is_due && (self.has_committed_in_term() || is_on(Defect::ReadBeforeOwnCommit)) {
             self.beat();
         }
     }
@@ -83,7 +85,7 @@ impl Raft {
     /// A heartbeat round begins: it takes along every read that waits. Not before an entry of
     /// the own term is committed: until then the leader doesn't know what is committed.
     pub(super) fn attach_reads(&mut self) {
-        let has_committed = self.has_committed_in_term();
+        let has_committed = self.has_committed_in_term() || is_on(Defect::ReadBeforeOwnCommit);
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -106,6 +108,9 @@ impl Raft {
             return;
         }
         let answered = self.of_voters(leader.heartbeat, |progress| {
+            if is_on(Defect::ReadUnconfirmed) {
+                return leader.heartbeat;
+            }
             progress.map_or(0, |p| p.heartbeat_answered)
         });
         let Role::Leader(leader) = &mut self.role else {

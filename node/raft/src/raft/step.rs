@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use raftery_defects::{Defect, is_on};
+
 use super::Raft;
 use crate::role::Role;
 use crate::{Instant, MemberId, MessageBody, PeerMessage, StepError, Term};
@@ -63,6 +65,7 @@ impl Raft {
     fn meet_term(&mut self, from: MemberId, term: Term, body: &MessageBody) -> bool {
         match term.cmp(&self.term) {
             Ordering::Equal => true,
+            Ordering::Less if is_on(Defect::TakeOldTerms) => true,
             Ordering::Less => {
                 self.answer_old_term(from, body);
                 false
