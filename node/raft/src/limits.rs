@@ -3,14 +3,11 @@
 //! Bytes are payload bytes and 32 for each entry. A single entry beyond a limit of bytes still
 //! passes, alone.
 
-/// Bytes of entries in one append. With defects in the code it is small, so that messages and what
-/// a leader has to send differ often: figure 3.7 of the thesis needs an entry that arrives and the
-/// one behind it that doesn't.
-pub const MESSAGE_BYTES_MAX: usize = if cfg!(raftery_defects) { 128 } else { 1 << 20 };
+/// Bytes of entries in one append.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
-/// Appends sent to one follower and not answered yet. Few with defects in the code, where they are
-/// small: each that is lost has all behind it sent again.
-pub const INFLIGHT_MESSAGES_MAX: usize = if cfg!(raftery_defects) { 4 } else { 256 };
+/// Appends sent to one follower and not answered yet.
+pub const INFLIGHT_MESSAGES_MAX: usize = 256;
 
 /// Bytes of entries sent to one follower and not answered yet.
 pub const INFLIGHT_BYTES_MAX: usize = 16 << 20;

@@ -39,6 +39,8 @@ pub(crate) struct Disk {
     pub(crate) shadow: Shadow,
     /// Until then every sync takes long.
     pub(crate) slow_until: Instant,
+    /// It was told to fail: the next error is the end of the process, and no surprise.
+    is_doomed: bool,
     /// Durable bytes were damaged in the last crash.
     pub(crate) is_rotten: bool,
     /// Everything that was acknowledged had been sealed when the last crash came: damage to it
@@ -77,6 +79,7 @@ impl Disk {
             syncing: None,
             shadow,
             slow_until: Instant::default(),
+            is_doomed: false,
             is_rotten: false,
             was_sealed: false,
         })
@@ -127,6 +130,22 @@ impl Disk {
         Ok(seq)
     }
 
+    /// The process will die before one of its next operations on files, or some time after.
+    pub(crate) fn die_within(&mut self, operations: u64) {
+        self.is_doomed = true;
+        self.fs.stop_at(Some(self.fs.operations() + operations));
+    }
+
+    /// The next sync of a file will fail.
+    pub(crate) fn fail_next_sync(&mut self) {
+        self.is_doomed = true;
+        self.fs.fail_next_sync();
+    }
+
+    pub(crate) fn is_doomed(&self) -> bool {
+        self.is_doomed
+    }
+
     /// After a burst.
     pub(crate) fn seal(&mut self) -> Result<(), WalError> {
         match &mut self.wal {
@@ -139,8 +158,10 @@ impl Disk {
     pub(crate) fn crash(&mut self, rng: &mut Rng) -> Loss {
         let had_unsynced = self.syncing.take().is_some();
         let wal = self.wal.take();
-        self.was_sealed = wal.is_some_and(|wal| !wal.needs_seal()) && !had_unsynced;
+        let is_sealed = |wal: Wal<MemFs>| !wal.needs_seal();
+        self.was_sealed = wal.is_some_and(is_sealed) && !had_unsynced && !self.is_doomed;
         self.queue.clear();
+        self.is_doomed = false;
         let loses_all = rng.bool();
         if loses_all {
             self.fs.crash_losing_all();

@@ -1,5 +1,6 @@
 //! How bad the weather is, and what it did.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -45,6 +46,9 @@ faults! {
     torn: "crashes that lost or mangled some sectors",
     rotten: "crashes after which durable bytes were rotten",
     refused: "damaged logs that were refused",
+    mid_work: "crashes between two operations on files",
+    in_recovery: "crashes during recovery",
+    failed_syncs: "failed syncs",
     slow_syncs: "slow syncs",
     slow_disks: "disks that were slow for a while",
     suspensions: "suspensions",
@@ -66,6 +70,7 @@ pub(crate) struct Weather {
     pub(crate) misdelivered: u32,
     /// Of a thousand syncs.
     pub(crate) slow_syncs: u32,
+    pub(crate) failed_syncs: u32,
     /// Of a thousand crashes.
     pub(crate) rotten: u32,
     /// Of a thousand batches of committed entries.
@@ -84,12 +89,13 @@ impl Weather {
             delayed: rng.u32(0..60),
             late: rng.u32(0..10),
             duplicated: rng.u32(0..60),
-            misdelivered: rng.u32(0..10),
+            misdelivered: wild(rng, 0..10, 50..150),
             slow_syncs: rng.u32(0..30),
+            failed_syncs: rng.u32(0..3),
             rotten: rng.u32(0..100),
             slow_applies: rng.u32(0..100),
-            crash_every: Duration::from_millis(rng.u64(600..3000)),
-            partition_every: Duration::from_millis(rng.u64(800..4000)),
+            crash_every: Duration::from_millis(wild(rng, 600..3000, 150..600).into()),
+            partition_every: Duration::from_millis(wild(rng, 800..4000, 200..800).into()),
             suspend_every: Duration::from_millis(rng.u64(1000..6000)),
             slow_disk_every: Duration::from_millis(rng.u64(2000..8000)),
         }
@@ -104,6 +110,7 @@ impl Weather {
             duplicated: 0,
             misdelivered: 0,
             slow_syncs: 0,
+            failed_syncs: 0,
             rotten: 0,
             slow_applies: 0,
             crash_every: Duration::MAX,
@@ -112,6 +119,12 @@ impl Weather {
             slow_disk_every: Duration::MAX,
         }
     }
+}
+
+/// Usually in the first range, now and then in the second.
+fn wild(rng: &mut Rng, usual: Range<u32>, wild: Range<u32>) -> u32 {
+    let range = if rng.u8(0..5) == 0 { wild } else { usual };
+    rng.u32(range)
 }
 
 /// Whether something with so many chances of a thousand happens.

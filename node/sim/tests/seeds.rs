@@ -5,7 +5,7 @@ use raftery_sim::{Options, Report, run};
 
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=60;
 const EVENTS: u64 = 10_000;
-const ACKNOWLEDGED_MIN: u64 = 100;
+const ACKNOWLEDGED_MIN: u64 = 300;
 
 fn run_seed(seed: u64) -> Report {
     let options = Options {
@@ -19,12 +19,15 @@ fn run_seed(seed: u64) -> Report {
 fn every_property_holds_in_every_run_and_every_fault_happens() {
     let mut sum = Report::default();
     for seed in SEEDS {
-        let report = run_seed(seed);
-        let few = report.acknowledged < ACKNOWLEDGED_MIN;
-        assert!(!few, "too few writes (SEED={seed}): {report:?}");
-        sum.add(&report);
+        sum.add(&run_seed(seed));
     }
     println!("{sum:#?}");
+    // In wild weather a run may get little done, all together don't.
+    let runs = SEEDS.count() as u64;
+    assert!(
+        sum.acknowledged >= runs * ACKNOWLEDGED_MIN,
+        "too few writes"
+    );
     let missing: Vec<_> = sum.missing().collect();
     assert!(missing.is_empty(), "never happened: {missing:?}");
 }

@@ -7,6 +7,7 @@ use raftery_raft::{
     ConfChange, Entry, HardState, LogId, LogIndex, MemberId, Payload, Raft, RaftConfig, Recovered,
     Term,
 };
+use raftery_wal::WalError;
 
 use super::{Broken, World, wal};
 use crate::clock::Clock;
@@ -16,6 +17,10 @@ use crate::member::{Member, Running};
 
 const HEARTBEAT: Duration = Duration::from_millis(50);
 const ELECTION: Duration = Duration::from_millis(300);
+
+fn error_is_io(error: &WalError) -> bool {
+    matches!(error, WalError::Io { .. } | WalError::Sync { .. })
+}
 
 impl World<'_> {
     /// The first members, all with the same first entry.
@@ -57,6 +62,7 @@ impl World<'_> {
 
     /// A member starts from its disk; nothing happens if it runs or never will again.
     pub(super) fn start(&mut self, id: MemberId) -> Result<(), Broken> {
+        let is_healing = self.is_healing();
         let member = self.members.get_mut(&id).expect("installed");
         if member.is_lost() || member.running.is_some() {
             return Ok(());
@@ -64,15 +70,21 @@ impl World<'_> {
         member.clock = Clock::draw(&mut self.rng);
         self.report.faults.drifts += u64::from(member.clock.drifts());
         let is_rotten = member.disk.is_rotten;
+        if !is_healing && self.rng.u8(0..16) == 0 {
+            member.disk.die_within(self.rng.u64(0..24));
+        }
         let recovered = match member.disk.open() {
             Ok(recovered) => recovered,
-            Err(error) if is_rotten => {
+            Err(error) if is_rotten && !error_is_io(&error) => {
                 member.is_broken = true;
                 self.faults().refused += 1;
                 self.say(format_args!("{id} refuses its log: {error}"));
                 return Ok(());
             }
-            Err(error) => return Err(wal(error)),
+            Err(error) => {
+                self.faults().in_recovery += 1;
+                return self.disk_failed(id, error);
+            }
         };
         let log = recovered.entries.clone();
         let hard_state = recovered.hard_state;

@@ -4,7 +4,7 @@ use raftery_raft::{
     Entry, LogIndex, MemberId, MessageBody, Payload, PeerMessage, RoleKind, Status, dispatch,
 };
 
-use super::{Broken, World, wal};
+use super::{Broken, World};
 use crate::faults::{happens, micros};
 use crate::invariants::{Observation, Promise};
 use crate::member::{Effect, Effects};
@@ -27,6 +27,9 @@ impl World<'_> {
             running.raft.check_invariants();
             for effect in effects.0 {
                 self.carry_out(id, effect)?;
+                if self.members[&id].running.is_none() {
+                    return Ok(()); // its disk ended it
+                }
             }
         }
         self.schedule_tick(id);
@@ -112,7 +115,13 @@ impl World<'_> {
     /// Writes what has queued and schedules the end of the sync, if one begins.
     pub(super) fn begin_sync(&mut self, id: MemberId) -> Result<bool, Broken> {
         let member = self.members.get_mut(&id).expect("installed");
-        let begins = member.disk.begin_sync().map_err(wal)?;
+        let begins = match member.disk.begin_sync() {
+            Ok(begins) => begins,
+            Err(error) => {
+                self.disk_failed(id, error)?;
+                return Ok(false);
+            }
+        };
         if begins {
             let takes = if self.now < member.disk.slow_until {
                 micros(&mut self.rng, 20_000, 200_000)

@@ -1,8 +1,9 @@
 //! Crashes, rot and suspensions.
 
 use raftery_raft::{Entry, MemberId, Payload, RoleKind};
+use raftery_wal::WalError;
 
-use super::{Broken, World};
+use super::{Broken, World, wal};
 use crate::disk::Loss;
 use crate::faults::{happens, micros};
 use crate::queue::Event;
@@ -27,6 +28,27 @@ impl World<'_> {
         let Some(id) = self.victim() else {
             return;
         };
+        if self.rng.u8(0..3) == 0 {
+            let operations = self.rng.u64(0..12);
+            let member = self.members.get_mut(&id).expect("installed");
+            member.disk.die_within(operations);
+            return;
+        }
+        self.crash_now(id);
+    }
+
+    /// The file system refused something: if it was told to, that ends the process.
+    pub(super) fn disk_failed(&mut self, id: MemberId, error: WalError) -> Result<(), Broken> {
+        if !self.members[&id].disk.is_doomed() {
+            return Err(wal(error));
+        }
+        self.say(format_args!("{id}: {error}"));
+        self.faults().mid_work += 1;
+        self.crash_now(id);
+        Ok(())
+    }
+
+    fn crash_now(&mut self, id: MemberId) {
         let leads = self.leads(id);
         let may_rot = happens(&mut self.rng, self.weather.rotten) && self.may_lose_one();
         let member = self.members.get_mut(&id).expect("installed");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use raftery_defects::are_assertions_off;
 use raftery_raft::{Instant, MemberId, PeerMessage, Raft, StepError};
 
-use super::{Broken, World, wal};
-use crate::faults::{around, micros};
+use super::{Broken, World};
+use crate::faults::{around, happens, micros};
 use crate::queue::Event;
 use crate::trace::Line;
 
@@ -50,9 +50,12 @@ impl World<'_> {
             } => self.deliver(member, life, message),
             Event::Tick { member, life } => self.tick(member, life),
             Event::Synced { member, life } => self.synced(member, life),
-            Event::Seal { member, life } if self.lives(member, life) => {
-                let member = self.members.get_mut(&member).expect("installed");
-                member.disk.seal().map_err(wal)
+            Event::Seal { member: id, life } if self.lives(id, life) => {
+                let member = self.members.get_mut(&id).expect("installed");
+                match member.disk.seal() {
+                    Ok(()) => Ok(()),
+                    Err(error) => self.disk_failed(id, error),
+                }
             }
             Event::Apply { member, life } if self.lives(member, life) => {
                 self.apply(member)?;
@@ -205,10 +208,18 @@ impl World<'_> {
             return Ok(());
         }
         let member = self.members.get_mut(&id).expect("installed");
-        if let Some(seq) = member.disk.end_sync().map_err(wal)? {
-            self.input(id, |raft, now| raft.on_persisted(now, seq))?;
+        if happens(&mut self.rng, self.weather.failed_syncs) {
+            member.disk.fail_next_sync();
+            self.report.faults.failed_syncs += 1;
         }
-        if !self.begin_sync(id)? {
+        match member.disk.end_sync() {
+            Ok(None) => {}
+            Ok(Some(seq)) => {
+                self.input(id, |raft, now| raft.on_persisted(now, seq))?;
+            }
+            Err(error) => self.disk_failed(id, error)?,
+        }
+        if self.lives(id, life) && !self.begin_sync(id)? && self.lives(id, life) {
             self.after(Duration::from_millis(5), Event::Seal { member: id, life });
         }
         Ok(())
