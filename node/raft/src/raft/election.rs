@@ -4,9 +4,19 @@ use raftery_defects::{Defect, is_on};
 
 use super::Raft;
 use crate::role::{Candidate, Poll, PollOutcome, Role};
-use crate::{LogId, MemberId, MessageBody, Term};
+use crate::{Instant, LogId, MemberId, MessageBody, Term};
 
 impl Raft {
+    /// Campaigns at once, without asking first whether the election could be won; nothing for a
+    /// leader and for those who don't vote. For tests that compare implementations: the product's
+    /// elections begin with timers and transfers.
+    pub fn campaign(&mut self, now: Instant) {
+        self.advance(now);
+        if !matches!(self.role, Role::Leader(_)) && self.is_voter() {
+            self.stand(false);
+        }
+    }
+
     /// The election timer of anyone but a leader.
     pub(super) fn tick_election(&mut self) {
         if self.now < self.timer.deadline() {
@@ -34,7 +44,7 @@ impl Raft {
     }
 
     /// Votes for itself in a new term. The others are asked once that is durable.
-    pub(super) fn campaign(&mut self, transfer: bool) {
+    pub(super) fn stand(&mut self, transfer: bool) {
         self.enter_term(Term(self.term.0 + 1), Some(self.me()));
         self.reset_timer();
         let poll = Poll::default();
@@ -75,7 +85,7 @@ impl Raft {
         let voters = &self.membership.voters;
         match &self.role {
             Role::PreCandidate(poll) => match poll.outcome(voters) {
-                PollOutcome::Won => self.campaign(false),
+                PollOutcome::Won => self.stand(false),
                 PollOutcome::Lost => self.become_follower(self.term, None),
                 PollOutcome::Open => {}
             },

@@ -105,12 +105,13 @@ impl Raft {
     fn answer_old_term(&mut self, from: MemberId, body: &MessageBody) {
         let answer = match body {
             MessageBody::PreVote { .. } => MessageBody::PreVoteResponse { granted: false },
-            MessageBody::Vote { .. } => MessageBody::VoteResponse { granted: false },
             // Number 0 confirms nothing: the sender may lead this very term by the time that it
-            // gets this, and would take another number for an answer to its own.
-            MessageBody::Append { .. } | MessageBody::Heartbeat { .. } => {
-                MessageBody::HeartbeatResponse { number: 0 }
-            }
+            // gets this, and would take another number for an answer to its own. Nor does it refuse
+            // anything: a candidate may campaign in this very term by then, and would take a
+            // refused vote for an answer to its new question.
+            MessageBody::Vote { .. }
+            | MessageBody::Append { .. }
+            | MessageBody::Heartbeat { .. } => MessageBody::HeartbeatResponse { number: 0 },
             MessageBody::PreVoteResponse { .. }
             | MessageBody::VoteResponse { .. }
             | MessageBody::AppendAccepted { .. }

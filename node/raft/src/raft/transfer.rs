@@ -66,7 +66,7 @@ impl Raft {
         };
         let is_from_leader = follower.leader.is_none_or(|leader| leader == from);
         if is_from_leader && self.is_voter() {
-            self.campaign(true);
+            self.stand(true);
         }
     }
 }
