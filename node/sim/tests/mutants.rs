@@ -15,7 +15,7 @@ use raftery_sim::{NO_PANIC, Options, Violation, run};
 const EVENTS: u64 = 10_000;
 const THREADS: usize = 2;
 /// For one defect.
-const TIME_MAX: Duration = Duration::from_secs(90);
+const TIME_MAX: Duration = Duration::from_secs(150);
 
 /// What became of the search for one defect.
 struct Search {
