@@ -1,19 +1,20 @@
 //! A member's disk: the real log on a file system in memory. Writes queue; a sync takes time.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fastrand::Rng;
-use raftery_fs::MemFs;
-use raftery_raft::{Entry, HardState, LogId, MemberId, PersistBatch, PersistSeq, Recovered};
+use raftery_fs::{Fs, MemFs};
+use raftery_raft::{Instant, LogId, MemberId, PersistBatch, PersistSeq, Recovered};
 use raftery_wal::{Wal, WalError, WalIdentity, WalOptions};
 
-use crate::Syncs;
+use crate::shadow::{Contents, Shadow};
 
 const DIRECTORY: &str = "wal";
 /// Small, so that runs go through several.
 const OPTIONS: WalOptions = WalOptions {
-    segment_bytes: 64 << 10,
+    segment_bytes: 32 << 10,
 };
+const SECTOR_BYTES: usize = 512;
 
 /// What a crash did to what wasn't synced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,17 +35,22 @@ pub(crate) struct Disk {
     queue: Vec<PersistBatch>,
     /// The highest batch of the sync that is under way.
     syncing: Option<PersistSeq>,
-    syncs: Syncs,
+    /// What it promised.
+    pub(crate) shadow: Shadow,
+    /// Until then every sync takes long.
+    pub(crate) slow_until: Instant,
+    /// It was told to fail: the next error is the end of the process, and no surprise.
+    is_doomed: bool,
+    /// Durable bytes were damaged in the last crash.
+    pub(crate) is_rotten: bool,
+    /// Everything that was acknowledged had been sealed when the last crash came: damage to it
+    /// has to be noticed.
+    was_sealed: bool,
 }
 
 impl Disk {
     /// A disk with a log that holds `first`, durably.
-    pub(crate) fn create(
-        seed: u64,
-        id: MemberId,
-        first: &Recovered,
-        syncs: Syncs,
-    ) -> Result<Self, WalError> {
+    pub(crate) fn create(seed: u64, id: MemberId, first: &Recovered) -> Result<Self, WalError> {
         let fs = MemFs::new(seed);
         let identity = WalIdentity {
             cluster_id: 1,
@@ -66,12 +72,18 @@ impl Disk {
             entries,
             *hard_state,
         )?);
+        let mut shadow = Shadow::default();
+        shadow.durable = contents(first);
         Ok(Self {
             fs,
             wal: None,
             queue: Vec::new(),
             syncing: None,
-            syncs,
+            shadow,
+            slow_until: Instant::default(),
+            is_doomed: false,
+            is_rotten: false,
+            was_sealed: false,
         })
     }
 
@@ -80,16 +92,16 @@ impl Disk {
         let opened = Wal::open(self.fs.clone(), Path::new(DIRECTORY), OPTIONS)?;
         let (wal, recovered) = opened.ok_or(WalError::Failed)?;
         self.wal = Some(wal);
-        let (hard_state, entries): (HardState, Vec<Entry>) =
-            (recovered.hard_state, recovered.entries);
+        self.is_rotten = false;
         Ok(Recovered {
-            hard_state,
-            entries,
+            hard_state: recovered.hard_state,
+            entries: recovered.entries,
             ..Recovered::default()
         })
     }
 
     pub(crate) fn queue(&mut self, batch: PersistBatch) {
+        self.shadow.queue(&batch);
         self.queue.push(batch);
     }
 
@@ -110,19 +122,37 @@ impl Disk {
 
     /// The sync is done: the highest batch that is durable.
     pub(crate) fn end_sync(&mut self) -> Result<Option<PersistSeq>, WalError> {
-        let (Some(wal), Some(seq)) = (&mut self.wal, self.syncing.take()) else {
+        let Some(wal) = &mut self.wal else {
             return Ok(None);
         };
-        match self.syncs {
-            Syncs::Done => wal.sync(),
-            Syncs::TakenOut => Ok(Some(seq)),
+        self.syncing = None;
+        let seq = wal.sync()?;
+        if let Some(seq) = seq {
+            self.shadow.acknowledge(seq);
         }
+        Ok(seq)
+    }
+
+    /// The process will die before one of its next operations on files, or some time after.
+    pub(crate) fn die_within(&mut self, operations: u64) {
+        self.is_doomed = true;
+        self.fs.stop_at(Some(self.fs.operations() + operations));
+    }
+
+    /// The next sync of a file will fail.
+    pub(crate) fn fail_next_sync(&mut self) {
+        self.is_doomed = true;
+        self.fs.fail_next_sync();
+    }
+
+    pub(crate) fn is_doomed(&self) -> bool {
+        self.is_doomed
     }
 
     /// After a burst.
     pub(crate) fn seal(&mut self) -> Result<(), WalError> {
         match &mut self.wal {
-            Some(wal) if self.syncing.is_none() && self.syncs == Syncs::Done => wal.seal(),
+            Some(wal) if self.syncing.is_none() => wal.seal(),
             _ => Ok(()),
         }
     }
@@ -130,10 +160,12 @@ impl Disk {
     /// The member dies, and its machine with it.
     pub(crate) fn crash(&mut self, rng: &mut Rng) -> Loss {
         let had_unsynced = self.syncing.take().is_some();
+        let wal = self.wal.take();
+        let is_sealed = |wal: Wal<MemFs>| !wal.needs_seal();
+        self.was_sealed = wal.is_some_and(is_sealed) && !had_unsynced && !self.is_doomed;
         self.queue.clear();
-        self.wal = None;
-        // Without syncs a torn write is no different from a whole one: all goes.
-        let loses_all = rng.bool() || self.syncs == Syncs::TakenOut;
+        self.is_doomed = false;
+        let loses_all = rng.bool();
         if loses_all {
             self.fs.crash_losing_all();
         } else {
@@ -144,5 +176,48 @@ impl Disk {
             (true, true) => Loss::All,
             (true, false) => Loss::Some,
         }
+    }
+
+    /// Damages a sector that was durable, if what it held has to be missed. Gives whether it did.
+    pub(crate) fn rot(&mut self, rng: &mut Rng) -> bool {
+        if !self.was_sealed {
+            return false;
+        }
+        let Some((path, bytes)) = self.some_segment(rng) else {
+            return false;
+        };
+        let used = bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |at| at + 1);
+        let sector = rng.usize(0..used.div_ceil(SECTOR_BYTES)) * SECTOR_BYTES;
+        if rng.bool() {
+            let offset = sector + rng.usize(0..SECTOR_BYTES);
+            self.fs.flip_bit(&path, offset as u64, rng.u8(0..8));
+        } else {
+            let mut noise = [0; SECTOR_BYTES];
+            rng.fill(&mut noise);
+            self.fs.overwrite(&path, sector as u64, &noise);
+        }
+        self.is_rotten = true;
+        true
+    }
+
+    fn some_segment(&self, rng: &mut Rng) -> Option<(PathBuf, Vec<u8>)> {
+        let dir = Path::new(DIRECTORY);
+        let mut names = self.fs.list(dir).ok()?;
+        names.retain(|name| Path::new(name).extension().is_some_and(|end| end == "wal"));
+        names.sort_unstable();
+        let path = dir.join(rng.choice(names)?);
+        let bytes = self.fs.contents(&path);
+        Some((path, bytes))
+    }
+}
+
+/// As the shadow keeps it.
+pub(crate) fn contents(recovered: &Recovered) -> Contents {
+    Contents {
+        hard_state: recovered.hard_state,
+        log: recovered.entries.iter().map(|entry| entry.id).collect(),
     }
 }

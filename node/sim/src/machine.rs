@@ -1,45 +1,38 @@
-//! A trivial state machine: which write was applied where.
+//! The state machine: registers.
 
-use std::collections::BTreeMap;
+use raftery_raft::{Entry, LogIndex};
 
-use bytes::Bytes;
-use raftery_raft::{Entry, LogId, LogIndex, Payload};
-
-/// A client's name for its write; never used twice.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct WriteId(pub(crate) u64);
-
-impl WriteId {
-    /// As an entry's bytes, padded so that logs spread over segments.
-    pub(crate) fn payload(self) -> Payload {
-        let mut bytes = vec![0; 64];
-        bytes[..8].copy_from_slice(&self.0.to_le_bytes());
-        Payload::Data(Bytes::from(bytes))
-    }
-
-    fn of(payload: &Payload) -> Option<Self> {
-        match payload {
-            Payload::Data(bytes) => {
-                let number = bytes.first_chunk().expect("clients write 64 bytes");
-                Some(Self(u64::from_le_bytes(*number)))
-            }
-            Payload::Blank | Payload::ConfChange(_) => None,
-        }
-    }
-}
+use crate::clients::{Key, Value, Write, WriteId};
 
 /// Volatile: rebuilt from the log at each start.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) applied: LogIndex,
-    pub(crate) writes: BTreeMap<WriteId, LogId>,
+    pub(crate) registers: [Value; Key::COUNT],
+    /// Which write each entry held, from index 1 on.
+    pub(crate) writes: Vec<Option<WriteId>>,
 }
 
 impl Machine {
-    pub(crate) fn apply(&mut self, entry: &Entry) {
-        self.applied = entry.id.index;
-        if let Some(write) = WriteId::of(&entry.payload) {
-            self.writes.insert(write, entry.id);
+    pub(crate) fn new() -> Self {
+        Self {
+            applied: LogIndex(0),
+            registers: [None; Key::COUNT],
+            writes: Vec::new(),
         }
+    }
+
+    /// Gives the write that the entry holds, and whether it took effect.
+    pub(crate) fn apply(&mut self, entry: &Entry) -> Option<(Write, bool)> {
+        self.applied = entry.id.index;
+        let write = Write::of(&entry.payload);
+        self.writes.push(write.map(|write| write.id));
+        let write = write?;
+        let register = &mut self.registers[write.key.place()];
+        let takes_effect = write.expected.is_none_or(|expected| expected == *register);
+        if takes_effect {
+            *register = Some(write.id);
+        }
+        Some((write, takes_effect))
     }
 }

@@ -1,25 +1,32 @@
-//! A member: Raft, its disk, its state machine.
+//! A member: Raft, its disk, its clock, its state machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use raftery_raft::{
     Entry, Host, Instant, LogId, LogIndex, MemberId, PeerMessage, PersistBatch, Raft, ReadGrant,
-    RoleKind, SnapshotMeta, Status, Term,
+    ReadId, RoleKind, SnapshotMeta, Status, Term,
 };
 
+use crate::clients::{Key, Write};
+use crate::clock::Clock;
 use crate::disk::Disk;
-use crate::machine::{Machine, WriteId};
+use crate::machine::Machine;
+use crate::queue::Event;
 
 /// A member, dead or alive.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) disk: Disk,
+    /// Of its machine, since that booted.
+    pub(crate) clock: Clock,
     /// Counts starts.
     pub(crate) life: u64,
     /// `None` while it is down.
     pub(crate) running: Option<Running>,
     /// It was removed and knows it: it never starts again.
     pub(crate) is_gone: bool,
+    /// Its log is damaged and was refused: it never starts again, and has to be replaced.
+    pub(crate) is_broken: bool,
 }
 
 /// What a crash takes.
@@ -29,19 +36,47 @@ pub(crate) struct Running {
     pub(crate) machine: Machine,
     /// The log as it was handed to the disk.
     pub(crate) log: Vec<Entry>,
+    /// The last status that was handed out: role, term, leader and membership are up to date.
+    pub(crate) shown: Option<Status>,
     /// Writes that wait for their entry to be applied here.
-    pub(crate) waiters: BTreeMap<LogIndex, (Term, WriteId)>,
+    pub(crate) waiters: BTreeMap<LogIndex, (Term, Write)>,
+    /// Reads that were asked for here.
+    pub(crate) asked: HashMap<ReadId, Key>,
+    /// Reads that wait for the state machine to reach an index.
+    pub(crate) reads: Vec<(LogIndex, ReadId)>,
+    /// Committed entries that the state machine hasn't got to.
+    pub(crate) to_apply: Vec<Entry>,
     pub(crate) tick_at: Option<Instant>,
+    /// While it is suspended: what has queued meanwhile.
+    pub(crate) held: Option<Vec<Event>>,
 }
 
 impl Running {
     pub(crate) fn new(raft: Raft, log: Vec<Entry>) -> Self {
         Self {
             raft,
-            machine: Machine::default(),
+            machine: Machine::new(),
             log,
+            shown: None,
             waiters: BTreeMap::new(),
+            asked: HashMap::new(),
+            reads: Vec::new(),
+            to_apply: Vec::new(),
             tick_at: None,
+            held: None,
+        }
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// The entry at `index` of the log as it was handed to the disk.
+    pub(crate) fn id_at(&self, index: LogIndex) -> Option<LogId> {
+        let place = usize::try_from(index.0).expect("a short log");
+        match place.checked_sub(1) {
+            None => Some(LogId::default()),
+            Some(place) => self.log.get(place).map(|entry| entry.id),
         }
     }
 
@@ -62,13 +97,19 @@ impl Running {
 }
 
 impl Member {
-    pub(crate) fn status(&self) -> Option<Status> {
-        self.running.as_ref().map(|running| running.raft.status())
+    /// What it last said of itself.
+    pub(crate) fn shown(&self) -> Option<&Status> {
+        self.running.as_ref()?.shown.as_ref()
     }
 
     pub(crate) fn leads(&self) -> bool {
-        self.status()
+        self.shown()
             .is_some_and(|status| status.role == RoleKind::Leader)
+    }
+
+    /// Whether it will never run again.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_gone || self.is_broken
     }
 }
 

@@ -18,6 +18,7 @@
 use std::io;
 use std::path::Path;
 
+use raftery_defects::{Defect, is_on};
 use raftery_fs::{Fs, FsFile};
 
 use crate::frame::{Frames, State, Tail};
@@ -216,6 +217,7 @@ impl<F: Fs> Recovery<'_, F> {
         } else {
             watermark
                 .filter(|watermark| *watermark >= bad.unit_sequence)
+                .filter(|_| !is_on(Defect::CutCorruptMiddle))
                 .map(|watermark| WalError::Damaged {
                     file: segment.path.clone(),
                     offset: bad.offset,

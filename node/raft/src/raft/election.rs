@@ -1,5 +1,7 @@
 //! Elections: PreVote (§9.6), votes (§3.4, §3.6.1), leader stickiness (§4.2.3, §6.2).
 
+use raftery_defects::{Defect, is_on};
+
 use super::Raft;
 use crate::quorum::PollOutcome;
 use crate::role::{Candidate, Poll, Role};
@@ -155,15 +157,20 @@ impl Raft {
 
     /// Whether the vote of this term is still to be had by `from`.
     fn is_vote_free(&self, from: MemberId) -> bool {
-        self.vote == Some(from) || (self.vote.is_none() && self.leader().is_none())
+        self.vote == Some(from)
+            || (self.vote.is_none() && self.leader().is_none())
+            || is_on(Defect::VoteTwice)
     }
 
     /// §3.6.1: the candidate's log isn't behind. A `LogId` compares its term first.
     fn is_up_to_date(&self, last: LogId) -> bool {
-        last >= self.log.last_id() && self.may_vote_for(last)
+        (last >= self.log.last_id() || is_on(Defect::VoteForStaleLog)) && self.may_vote_for(last)
     }
 
     pub(super) fn on_pre_vote_response(&mut self, from: MemberId, term: Term, granted: bool) {
+        if is_on(Defect::CountPreVotes) && term == self.term {
+            self.on_vote_response(from, granted);
+        }
         let Role::PreCandidate(poll) = &mut self.role else {
             return;
         };

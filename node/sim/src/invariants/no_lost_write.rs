@@ -1,15 +1,13 @@
 //! A write that was acknowledged is on every member in the end, where it was acknowledged.
 
-use std::collections::BTreeMap;
-
 use raftery_raft::LogId;
 
 use super::{Invariant, Observation};
-use crate::machine::WriteId;
+use crate::clients::WriteId;
 
 #[derive(Debug, Default)]
 pub(super) struct NoLostWrite {
-    acknowledged: BTreeMap<WriteId, LogId>,
+    acknowledged: Vec<(WriteId, LogId)>,
 }
 
 impl Invariant for NoLostWrite {
@@ -19,27 +17,19 @@ impl Invariant for NoLostWrite {
 
     fn observe(&mut self, observation: &Observation<'_>) -> Result<(), String> {
         match observation {
-            Observation::Acknowledged { write, id } => {
-                if let Some(other) = self.acknowledged.insert(*write, *id) {
-                    return Err(format!("{write:?} acknowledged twice, at {other} and {id}"));
-                }
-            }
+            Observation::WriteAnswered { write, id, .. } => self.acknowledged.push((*write, *id)),
             Observation::Converged { member, machine } => {
                 for (write, id) in &self.acknowledged {
-                    let found = machine.writes.get(write);
-                    if found != Some(id) {
+                    let place = usize::try_from(id.index.prev().0).expect("a short log");
+                    let found = machine.writes.get(place).copied().flatten();
+                    if found != Some(*write) {
                         return Err(format!(
                             "{member} lacks {write:?}, acknowledged at {id}: found {found:?}"
                         ));
                     }
                 }
             }
-            Observation::Elected { .. }
-            | Observation::Written { .. }
-            | Observation::Applied { .. }
-            | Observation::Started { .. }
-            | Observation::ReadAsked { .. }
-            | Observation::ReadServed { .. } => {}
+            _ => {}
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ impl Invariant for StateMachineSafety {
 
     fn observe(&mut self, observation: &Observation<'_>) -> Result<(), String> {
         match observation {
-            Observation::Started { member } => {
+            Observation::Started { member, .. } => {
                 self.applied.insert(*member, LogIndex(0));
             }
             Observation::Applied {
@@ -44,12 +44,7 @@ impl Invariant for StateMachineSafety {
                     }
                 }
             }
-            Observation::Elected { .. }
-            | Observation::Written { .. }
-            | Observation::Acknowledged { .. }
-            | Observation::ReadAsked { .. }
-            | Observation::ReadServed { .. }
-            | Observation::Converged { .. } => {}
+            _ => {}
         }
         Ok(())
     }
