@@ -9,6 +9,7 @@ use raftery_fs::Fs;
 
 use crate::AppliedId;
 use crate::error::{ReadError, StoreError, StoreIoError};
+use crate::files;
 use crate::index::Index;
 use crate::log::Log;
 use crate::manifest::{Manifest, ManifestFile};
@@ -87,7 +88,7 @@ impl<F: Fs> Store<F> {
                 dir: dir.to_path_buf(),
             });
         }
-        recovery::create(&fs, dir, checkpoint)?;
+        files::create(&fs, dir, checkpoint)?;
         let opened = Self::open(fs, dir, options)?;
         let (store, _) = opened.expect("the manifest was just written");
         Ok(store)
@@ -120,7 +121,7 @@ impl<F: Fs> Store<F> {
             manifest,
             later,
         } = loaded;
-        recovery::sweep_lives(&*fs, dir, manifest.life)?;
+        files::sweep_lives(&*fs, dir, manifest.life)?;
         let opened = Opened {
             applied: log.applied,
             checkpoint: manifest.checkpoint.clone(),
