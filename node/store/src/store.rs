@@ -25,7 +25,8 @@ const SWEEP_MAX: usize = 1024;
 /// What may differ from member to member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreOptions {
-    /// A segment that has this many bytes is followed by the next one.
+    /// A segment that has this many bytes, its header of 4 KiB included, is followed by the next
+    /// one. Each holds one entry at least.
     pub segment_bytes: u64,
     /// A segment is rewritten when less than this share of it is alive, in percent.
     pub live_percent_min: u64,
