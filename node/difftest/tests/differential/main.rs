@@ -23,6 +23,8 @@
 //!   member to whom it hands over, and nobody campaigns while a log is ahead in one cluster.
 //! - Ours takes what is new of an append that begins below its commit index, raft-rs has it sent
 //!   again: its appends are delivered without what is committed.
+//! - Ours probes who refuses what it accepted, since its disk may have gone back; raft-rs takes
+//!   that for an old answer: ours doesn't get it.
 //! - Ours persists the commit index lazily; a restart gives it back what it knew.
 //! - A removed leader of ours steps down, one of raft-rs stays; nobody who is being removed is
 //!   elected here, and what becomes of removed members isn't compared.

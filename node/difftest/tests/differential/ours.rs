@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use raftery_raft::{
     ConfChange, Entry, HardState, Instant, LogId, LogIndex, MemberId, MessageBody, Payload,
-    PeerMessage, Raft, RaftConfig, Recovered, RoleKind, Term,
+    PeerMessage, PeerState, Raft, RaftConfig, Recovered, RoleKind, Term,
 };
 
 use crate::{Change, Content, Record, Role, Standing};
@@ -68,11 +68,15 @@ impl Ours {
             id: MemberId(id),
             heartbeat_interval: HEARTBEAT,
             election_timeout: ELECTION,
+            // raft-rs makes no promises.
+            promise_max: Duration::ZERO,
+            lease_reads: false,
             seed: id,
         };
         let recovered = Recovered {
             hard_state,
             entries: log.clone(),
+            ..Recovered::default()
         };
         let member = Member {
             raft: Raft::new(now, config, recovered),
@@ -141,11 +145,23 @@ impl Ours {
         let Some(member) = self.members.get(&to) else {
             return;
         };
-        let is_answer = matches!(message.body, MessageBody::HeartbeatResponse { number: 0 });
+        let is_answer = matches!(
+            message.body,
+            MessageBody::HeartbeatResponse { number: 0, .. }
+        );
         if is_answer && message.term > member.raft.status().term && !self.tells {
             return;
         }
-        let is_leader = matches!(member.raft.status().role, RoleKind::Leader);
+        let status = member.raft.status();
+        if let MessageBody::AppendRejected { rejected, .. } = message.body
+            && message.term == status.term
+            && let Some(peer) = status.progress.get(&message.from)
+            && peer.state == PeerState::Replicate
+            && rejected <= peer.matched
+        {
+            return;
+        }
+        let is_leader = matches!(status.role, RoleKind::Leader);
         if matches!(message.body, MessageBody::Vote { .. }) && !self.hears && !is_leader {
             self.stop_hearing(to);
         }
@@ -222,6 +238,9 @@ impl Ours {
                 Content::Change(Change::Promote(id.0))
             }
             Payload::ConfChange(ConfChange::Remove { id }) => Content::Change(Change::Remove(id.0)),
+            Payload::ConfChange(ConfChange::Change { .. } | ConfChange::LeaveJoint) => {
+                unreachable!("schedules change one at a time")
+            }
         };
         let log = member.log.iter().map(|e| (e.id.term.0, content(e)));
         Record {

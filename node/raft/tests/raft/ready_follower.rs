@@ -115,11 +115,14 @@ fn a_candidate_of_an_old_term_learns_of_the_new_one_and_is_refused_nothing() {
     let mut raft = member(B);
     let vote = |last| MessageBody::Vote {
         last,
-        transfer: false,
+        transfer: None,
     };
     step(&mut raft, message(C, B, 2, vote(log_id(0, 0))));
     let ready = step(&mut raft, message(A, B, 1, vote(log_id(1, 1))));
-    let answer = MessageBody::HeartbeatResponse { number: 0 };
+    let answer = MessageBody::HeartbeatResponse {
+        number: 0,
+        promise: Duration::ZERO,
+    };
     assert_eq!(ready.messages, [message(B, A, 2, answer)]);
 }
 
