@@ -153,11 +153,12 @@ impl Ours {
             return;
         }
         let status = member.raft.status();
-        if let MessageBody::AppendRejected { rejected, .. } = message.body
+        if let MessageBody::AppendRejected { rejected, hint } = message.body
             && message.term == status.term
             && let Some(peer) = status.progress.get(&message.from)
             && peer.state == PeerState::Replicate
             && rejected <= peer.matched
+            && hint.index < peer.matched
         {
             return;
         }
