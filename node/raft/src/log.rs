@@ -107,6 +107,15 @@ impl Log {
         self.commit
     }
 
+    /// The last committed entry.
+    pub(crate) fn commit_id(&self) -> LogId {
+        let term = self.term(self.commit);
+        LogId {
+            term: term.expect("the commit index lies in the log"),
+            index: self.commit,
+        }
+    }
+
     pub(crate) fn applied(&self) -> LogIndex {
         self.applied
     }

@@ -27,7 +27,8 @@
 //!   that for an old answer: ours doesn't get it.
 //! - Ours persists the commit index lazily; a restart gives it back what it knew.
 //! - A removed leader of ours steps down, one of raft-rs stays; nobody who is being removed is
-//!   elected here, and what becomes of removed members isn't compared.
+//!   elected here, nobody who was removed is asked for a vote (ours gives it
+//!   sooner), and what becomes of removed members isn't compared.
 
 mod ours;
 mod schedule;

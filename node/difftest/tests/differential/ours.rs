@@ -263,3 +263,7 @@ impl Ours {
         (ids(membership.voters), ids(membership.learners))
     }
 }
+
+pub(crate) fn asks_for_vote(message: &PeerMessage) -> bool {
+    matches!(message.body, MessageBody::Vote { .. })
+}

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use fastrand::Rng;
 
-use crate::ours::Ours;
-use crate::theirs::Theirs;
+use crate::ours::{self, Ours};
+use crate::theirs::{self, Theirs};
 use crate::{Change, Role};
 
 /// Delivered before everything under way must have arrived somewhere.
@@ -305,11 +305,16 @@ impl Schedule {
         self.say(format_args!(
             "{link:?} delivers {mode:?}:\n  {ours:?}\n  {theirs:?}"
         ));
+        let leaves = self.leaving.contains(&to);
         for message in mode.of(ours.into_iter()) {
-            self.ours.deliver(message);
+            if !(leaves && ours::asks_for_vote(&message)) {
+                self.ours.deliver(message);
+            }
         }
         for message in mode.of(theirs.into_iter()) {
-            self.theirs.deliver(message);
+            if !(leaves && theirs::asks_for_vote(&message)) {
+                self.theirs.deliver(message);
+            }
         }
         true
     }

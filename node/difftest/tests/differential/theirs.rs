@@ -263,3 +263,7 @@ fn content(entry: &Entry) -> Content {
         Err(_) => Content::Blank,
     }
 }
+
+pub(crate) fn asks_for_vote(message: &Message) -> bool {
+    message.msg_type() == MessageType::MsgRequestVote
+}
