@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 
 use fastrand::Rng;
 use raftery_fs::{Fs, MemFs};
-use raftery_raft::{Instant, LogId, MemberId, PersistBatch, PersistSeq, Recovered};
+use raftery_raft::{
+    Entry, HardState, Instant, LogId, LogIndex, MemberId, PersistBatch, PersistSeq, Recovered,
+};
+use raftery_store::StoreIoError;
 use raftery_wal::{Wal, WalError, WalIdentity, WalOptions};
 
-use crate::shadow::{Contents, Shadow};
+use crate::machine::Machine;
+use crate::shadow::{Contents, REBASE, Shadow};
 
 const DIRECTORY: &str = "wal";
 /// Small, so that runs go through several.
@@ -27,9 +31,46 @@ pub(crate) enum Loss {
     Some,
 }
 
+/// What went wrong with files.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DiskError {
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    #[error(transparent)]
+    Store(#[from] StoreIoError),
+    #[error("the log begins behind {base}, the state machine is at {applied} only")]
+    StateBehindLog { base: LogId, applied: LogId },
+}
+
+impl DiskError {
+    /// Whether the file system refused something, rather than that files are damaged.
+    pub(crate) fn is_io(&self) -> bool {
+        match self {
+            Self::Wal(error) => matches!(error, WalError::Io { .. } | WalError::Sync { .. }),
+            Self::Store(error) => {
+                matches!(error, StoreIoError::Io { .. } | StoreIoError::Sync { .. })
+            }
+            Self::StateBehindLog { .. } => false,
+        }
+    }
+}
+
+/// What a start found.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) machine: Machine,
+    pub(crate) recovered: Recovered,
+    /// Whether the log is what was acknowledged.
+    pub(crate) verdict: Result<(), String>,
+    pub(crate) is_repaired: bool,
+    pub(crate) is_rebased: bool,
+}
+
 /// The files, and while the member lives the log that is open on them.
 #[derive(Debug)]
 pub(crate) struct Disk {
+    /// Whose it is.
+    pub(crate) id: MemberId,
     fs: MemFs,
     wal: Option<Wal<MemFs>>,
     queue: Vec<PersistBatch>,
@@ -43,6 +84,8 @@ pub(crate) struct Disk {
     is_doomed: bool,
     /// Durable bytes were damaged in the last crash.
     pub(crate) is_rotten: bool,
+    /// The log is being repaired: the leader has to bring something back.
+    pub(crate) is_repairing: bool,
     /// Everything that was acknowledged had been sealed when the last crash came: damage to it
     /// has to be noticed.
     was_sealed: bool,
@@ -50,8 +93,9 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// A disk with a log that holds `first`, durably.
-    pub(crate) fn create(seed: u64, id: MemberId, first: &Recovered) -> Result<Self, WalError> {
+    pub(crate) fn create(seed: u64, id: MemberId, first: &Recovered) -> Result<Self, DiskError> {
         let fs = MemFs::new(seed);
+        Machine::create(&fs)?;
         let identity = WalIdentity {
             cluster_id: 1,
             lineage: 1,
@@ -73,8 +117,9 @@ impl Disk {
             *hard_state,
         )?);
         let mut shadow = Shadow::default();
-        shadow.durable = contents(first);
+        shadow.durable = contents(*hard_state, LogId::default(), entries);
         Ok(Self {
+            id,
             fs,
             wal: None,
             queue: Vec::new(),
@@ -83,21 +128,101 @@ impl Disk {
             slow_until: Instant::default(),
             is_doomed: false,
             is_rotten: false,
+            is_repairing: false,
             was_sealed: false,
         })
     }
 
-    /// The member starts: what is there.
-    pub(crate) fn open(&mut self) -> Result<Recovered, WalError> {
-        let opened = Wal::open(self.fs.clone(), Path::new(DIRECTORY), OPTIONS)?;
-        let (wal, recovered) = opened.ok_or(WalError::Failed)?;
-        self.wal = Some(wal);
+    /// The member starts: what is there. As the server does it.
+    pub(crate) fn open(&mut self) -> Result<Started, DiskError> {
+        let path = Path::new(DIRECTORY);
+        let opened = match Wal::open(self.fs.clone(), path, OPTIONS) {
+            Err(WalError::Repairable(_)) if self.is_rotten => {
+                let repaired = Wal::begin_repair(self.fs.clone(), path, OPTIONS)?;
+                Some((repaired, true))
+            }
+            opened => opened?.map(|opened| (opened, false)),
+        };
+        let ((mut wal, found), is_repaired) = opened.ok_or(WalError::Failed)?;
+        let contents = contents(found.hard_state, found.base, &found.entries);
+        let mut verdict = if is_repaired {
+            self.shadow.repair(contents, found.repair_until)
+        } else if self.is_rotten {
+            // A crash came right behind an earlier repair, or only a seal was damaged.
+            self.shadow.repair(contents, wal.repair_until())
+        } else {
+            self.shadow.recover(contents)
+        };
+        let machine = Machine::open(&self.fs)?;
+        let applied = machine.applied();
+        if applied.index < self.shadow.applied.index {
+            let promised = self.shadow.applied;
+            verdict = Err(format!(
+                "the state machine is at {applied}, durable was {promised}"
+            ));
+        }
+        self.shadow.applied = applied;
+        let (found, is_rebased) = self.fit(&mut wal, found, applied)?;
+        let repair_until = wal.repair_until();
         self.is_rotten = false;
-        Ok(Recovered {
-            hard_state: recovered.hard_state,
-            entries: recovered.entries,
-            ..Recovered::default()
+        self.is_repairing = repair_until.is_some();
+        self.wal = Some(wal);
+        let recovered = Recovered {
+            hard_state: found.hard_state,
+            base: found.base,
+            entries: found.entries,
+            applied: applied.index,
+            membership: machine.membership.clone(),
+            repair_until,
+        };
+        Ok(Started {
+            machine,
+            recovered,
+            verdict,
+            is_repaired,
+            is_rebased,
         })
+    }
+
+    /// Makes the log begin behind what is applied, if it doesn't reach there.
+    fn fit(
+        &mut self,
+        wal: &mut Wal<MemFs>,
+        recovered: raftery_wal::Recovered,
+        applied: LogId,
+    ) -> Result<(raftery_wal::Recovered, bool), DiskError> {
+        let base = recovered.base;
+        if applied.index < base.index {
+            return Err(DiskError::StateBehindLog { base, applied });
+        }
+        let found = recovered.hard_state;
+        if contents(found, base, &recovered.entries).holds(applied) {
+            return Ok((recovered, false));
+        }
+        let hard_state = HardState {
+            term: found.term.max(applied.term),
+            vote: found.vote.filter(|_| found.term >= applied.term),
+            commit: found.commit.max(applied.index),
+        };
+        self.shadow.rebase(applied, hard_state);
+        wal.rebase(applied, hard_state)?;
+        self.shadow.acknowledge(REBASE);
+        let recovered = raftery_wal::Recovered {
+            hard_state,
+            base: applied,
+            entries: Vec::new(),
+            ..recovered
+        };
+        Ok((recovered, true))
+    }
+
+    /// The log isn't needed up to `up_to`.
+    pub(crate) fn cut(&mut self, up_to: LogIndex) -> Result<(), WalError> {
+        self.shadow.cut_to = self.shadow.cut_to.max(up_to);
+        match &mut self.wal {
+            Some(wal) => wal.cut(up_to),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn queue(&mut self, batch: PersistBatch) {
@@ -190,7 +315,12 @@ impl Disk {
             .iter()
             .rposition(|byte| *byte != 0)
             .map_or(0, |at| at + 1);
-        let sector = rng.usize(0..used.div_ceil(SECTOR_BYTES)) * SECTOR_BYTES;
+        // Now and then the header: without the newest one's nobody knows where the log ended.
+        let sector = if rng.u8(0..4) == 0 {
+            0
+        } else {
+            rng.usize(0..used.div_ceil(SECTOR_BYTES)) * SECTOR_BYTES
+        };
         if rng.bool() {
             let offset = sector + rng.usize(0..SECTOR_BYTES);
             self.fs.flip_bit(&path, offset as u64, rng.u8(0..8));
@@ -215,9 +345,10 @@ impl Disk {
 }
 
 /// As the shadow keeps it.
-pub(crate) fn contents(recovered: &Recovered) -> Contents {
+fn contents(hard_state: HardState, base: LogId, entries: &[Entry]) -> Contents {
     Contents {
-        hard_state: recovered.hard_state,
-        log: recovered.entries.iter().map(|entry| entry.id).collect(),
+        hard_state,
+        base,
+        log: entries.iter().map(|entry| entry.id).collect(),
     }
 }

@@ -1,11 +1,12 @@
 //! The simulator: members of a cluster on simulated time, network and disks.
 //!
-//! Every member is a real [`raftery_raft::Raft`] and a real [`raftery_wal::Wal`], joined by the
-//! same loop that the server runs ([`raftery_raft::dispatch`]), and a state machine of a few
-//! registers. Simulated are the clocks (they drift, processes are suspended), the network (drops,
+//! Every member is a real [`raftery_raft::Raft`], a real [`raftery_wal::Wal`] and a real
+//! [`raftery_store::Store`] with a few registers in it, joined by the same loop that the server
+//! runs ([`raftery_raft::dispatch`]). The log is cut close behind what the store has durable, so
+//! that who lags gets a snapshot. Simulated are the clocks (they drift, processes are suspended), the network (drops,
 //! delays, doubles, reorders, partitions of every shape, messages that outlive their receiver),
 //! the disk below the log (syncs take time; a crash discards unsynced bytes or tears the last
-//! writes; durable sectors rot), the clients, and an operator that replaces members and moves
+//! writes; durable sectors rot), the clients, and an operator that replaces members, one or two at a time, and moves
 //! leadership. All of it follows from one number, the seed.
 //!
 //! ```text
@@ -29,12 +30,15 @@ mod clock;
 mod disk;
 mod faults;
 mod invariants;
+mod keeper;
 mod machine;
 mod member;
+mod model;
 mod network;
 mod queue;
 mod report;
 mod shadow;
+mod streams;
 mod trace;
 mod world;
 

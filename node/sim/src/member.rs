@@ -10,8 +10,10 @@ use raftery_raft::{
 use crate::clients::{Key, Write};
 use crate::clock::Clock;
 use crate::disk::Disk;
+use crate::keeper::Keeper;
 use crate::machine::Machine;
 use crate::queue::Event;
+use crate::streams::{Received, Receiving, Sending};
 
 /// A member, dead or alive.
 #[derive(Debug)]
@@ -34,34 +36,51 @@ pub(crate) struct Member {
 pub(crate) struct Running {
     pub(crate) raft: Raft,
     pub(crate) machine: Machine,
-    /// The log as it was handed to the disk.
+    /// What the log begins behind, and the log as it was handed to the disk.
+    pub(crate) base: LogId,
     pub(crate) log: Vec<Entry>,
     /// The last status that was handed out: role, term, leader and membership are up to date.
     pub(crate) shown: Option<Status>,
     /// Writes that wait for their entry to be applied here.
     pub(crate) waiters: BTreeMap<LogIndex, (Term, Write)>,
-    /// Reads that were asked for here.
-    pub(crate) asked: HashMap<ReadId, Key>,
+    /// Reads that were asked for here, by what Raft calls them, with what their clients do.
+    pub(crate) asked: HashMap<ReadId, (Key, ReadId)>,
     /// Reads that wait for the state machine to reach an index.
-    pub(crate) reads: Vec<(LogIndex, ReadId)>,
+    pub(crate) reads: Vec<ReadGrant>,
     /// Committed entries that the state machine hasn't got to.
     pub(crate) to_apply: Vec<Entry>,
+    /// Makes durable what is applied.
+    pub(crate) keeper: Keeper,
+    /// Snapshots on their way to others.
+    pub(crate) sending: BTreeMap<MemberId, Sending>,
+    /// A snapshot on its way here.
+    pub(crate) receiving: Option<Receiving>,
+    /// A received snapshot, whole: until Raft has looked at it, or until it is installed.
+    pub(crate) received: Option<Received>,
+    /// Whether Raft wants it.
+    pub(crate) installs: bool,
     pub(crate) tick_at: Option<Instant>,
     /// While it is suspended: what has queued meanwhile.
     pub(crate) held: Option<Vec<Event>>,
 }
 
 impl Running {
-    pub(crate) fn new(raft: Raft, log: Vec<Entry>) -> Self {
+    pub(crate) fn new(raft: Raft, machine: Machine, base: LogId, log: Vec<Entry>) -> Self {
         Self {
             raft,
-            machine: Machine::new(),
+            machine,
+            base,
             log,
             shown: None,
             waiters: BTreeMap::new(),
             asked: HashMap::new(),
             reads: Vec::new(),
             to_apply: Vec::new(),
+            keeper: Keeper::default(),
+            sending: BTreeMap::new(),
+            receiving: None,
+            received: None,
+            installs: false,
             tick_at: None,
             held: None,
         }
@@ -73,25 +92,27 @@ impl Running {
 
     /// The entry at `index` of the log as it was handed to the disk.
     pub(crate) fn id_at(&self, index: LogIndex) -> Option<LogId> {
-        let place = usize::try_from(index.0).expect("a short log");
+        let place = usize::try_from(index.0.checked_sub(self.base.index.0)?).ok()?;
         match place.checked_sub(1) {
-            None => Some(LogId::default()),
+            None => Some(self.base),
             Some(place) => self.log.get(place).map(|entry| entry.id),
         }
     }
 
     /// A batch replaces everything from its first entry on. Gives the entry before it.
-    pub(crate) fn write(&mut self, entries: &[Entry]) -> LogId {
-        let Some(first) = entries.first() else {
+    pub(crate) fn write(&mut self, batch: &PersistBatch) -> LogId {
+        if let Some(base) = batch.base {
+            self.base = base;
+            self.log.clear();
+        }
+        let Some(first) = batch.entries.first() else {
             return LogId::default();
         };
-        let keep = usize::try_from(first.id.index.prev().0).expect("a short log");
-        self.log.truncate(keep);
-        let before = self
-            .log
-            .last()
-            .map_or_else(LogId::default, |entry| entry.id);
-        self.log.extend_from_slice(entries);
+        let keep = first.id.index.0.saturating_sub(self.base.index.0 + 1);
+        self.log
+            .truncate(usize::try_from(keep).expect("a short log"));
+        let before = self.log.last().map_or(self.base, |entry| entry.id);
+        self.log.extend_from_slice(&batch.entries);
         before
     }
 }
@@ -119,6 +140,8 @@ pub(crate) enum Effect {
     Persist(PersistBatch),
     Send(PeerMessage),
     Apply(Vec<Entry>),
+    Install(SnapshotMeta),
+    SendSnapshot(MemberId),
     ServeRead(ReadGrant),
     Status(Status),
 }
@@ -141,11 +164,11 @@ impl Host for Effects {
     }
 
     fn install(&mut self, meta: SnapshotMeta) {
-        unreachable!("nobody cuts its log, and {meta:?} is to be installed");
+        self.0.push(Effect::Install(meta));
     }
 
     fn send_snapshot(&mut self, to: MemberId) {
-        unreachable!("nobody cuts its log, and {to} is to get a snapshot");
+        self.0.push(Effect::SendSnapshot(to));
     }
 
     fn serve_read(&mut self, grant: ReadGrant) {

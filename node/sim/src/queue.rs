@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use raftery_raft::{Instant, MemberId, PeerMessage, ReadId};
+use raftery_raft::{Instant, LogId, MemberId, PeerMessage, ReadId};
 
 use crate::clients::{Key, Write};
 
@@ -25,6 +25,23 @@ pub(crate) enum Event {
     Seal { member: MemberId, life: u64 },
     /// The state machine gets to what it was handed.
     Apply { member: MemberId, life: u64 },
+    /// The store's housekeeping goes on.
+    Keep { member: MemberId, life: u64 },
+    /// `member` sends the next piece of a snapshot.
+    Stream {
+        member: MemberId,
+        life: u64,
+        to: MemberId,
+    },
+    /// `member` learns how its snapshot ended.
+    Streamed {
+        member: MemberId,
+        life: u64,
+        to: MemberId,
+        last: Option<LogId>,
+    },
+    /// The state machine gets to the snapshot that is to take its place.
+    Install { member: MemberId, life: u64 },
     /// A client writes somewhere.
     Write,
     /// A client reads somewhere.
@@ -76,6 +93,10 @@ impl Event {
             | Self::Synced { .. }
             | Self::Seal { .. }
             | Self::Apply { .. }
+            | Self::Keep { .. }
+            | Self::Stream { .. }
+            | Self::Streamed { .. }
+            | Self::Install { .. }
             | Self::Propose { .. }
             | Self::ReadIndex { .. }
             | Self::Start { .. }
@@ -92,6 +113,10 @@ impl Event {
             | Self::Synced { member, .. }
             | Self::Seal { member, .. }
             | Self::Apply { member, .. }
+            | Self::Keep { member, .. }
+            | Self::Stream { member, .. }
+            | Self::Streamed { member, .. }
+            | Self::Install { member, .. }
             | Self::Propose { member, .. }
             | Self::ReadIndex { member, .. } => Some(*member),
             Self::Write

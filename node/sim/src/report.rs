@@ -26,12 +26,30 @@ pub struct Report {
     pub swapped: u64,
     /// Compare-and-puts among them that found another value.
     pub not_swapped: u64,
+    /// Deletes that were acknowledged.
+    pub deleted: u64,
+    /// Compactions that were acknowledged.
+    pub compactions: u64,
     /// Reads that were served.
     pub reads: u64,
+    /// Reads that were served on a lease.
+    pub lease_reads: u64,
     /// Leaders that were elected.
     pub elections: u64,
     /// Changes of membership that were committed.
     pub changes: u64,
+    /// Joint configurations among them.
+    pub joint: u64,
+    /// Times that the log was cut.
+    pub cuts: u64,
+    /// Manifests that were written.
+    pub checkpoints: u64,
+    /// Segments of stores that were rewritten.
+    pub rewrites: u64,
+    /// Snapshots that arrived whole.
+    pub snapshots: u64,
+    /// Snapshots that took a state's place.
+    pub installed: u64,
     /// Leaders that told another member to campaign.
     pub transfers: u64,
     /// How often which fault happened.
@@ -46,25 +64,48 @@ impl Report {
         self.acknowledged += other.acknowledged;
         self.swapped += other.swapped;
         self.not_swapped += other.not_swapped;
+        self.deleted += other.deleted;
+        self.compactions += other.compactions;
         self.reads += other.reads;
+        self.lease_reads += other.lease_reads;
         self.elections += other.elections;
         self.changes += other.changes;
+        self.joint += other.joint;
+        self.cuts += other.cuts;
+        self.checkpoints += other.checkpoints;
+        self.rewrites += other.rewrites;
+        self.snapshots += other.snapshots;
+        self.installed += other.installed;
         self.transfers += other.transfers;
         self.faults.add(&other.faults);
     }
 
-    /// What should have happened and never did, in runs enough for all of it.
-    pub fn missing(&self) -> impl Iterator<Item = &'static str> {
-        let work = [
+    /// What was done, with its count.
+    pub fn work(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
             ("acknowledged writes", self.acknowledged),
             ("compare-and-puts that took effect", self.swapped),
             ("compare-and-puts that didn't", self.not_swapped),
+            ("deletes", self.deleted),
+            ("compactions", self.compactions),
             ("reads", self.reads),
+            ("reads on a lease", self.lease_reads),
             ("elections", self.elections),
-            ("changes of membership", self.changes),
             ("transfers", self.transfers),
-        ];
-        let kinds = work.into_iter().chain(self.faults.kinds());
+            ("changes of membership", self.changes),
+            ("joint configurations", self.joint),
+            ("cuts of logs", self.cuts),
+            ("checkpoints", self.checkpoints),
+            ("rewrites", self.rewrites),
+            ("snapshots that arrived", self.snapshots),
+            ("snapshots that were installed", self.installed),
+        ]
+        .into_iter()
+    }
+
+    /// What should have happened and never did, in runs enough for all of it.
+    pub fn missing(&self) -> impl Iterator<Item = &'static str> {
+        let kinds = self.work().chain(self.faults.kinds());
         kinds.filter(|(_, count)| *count == 0).map(|(kind, _)| kind)
     }
 }

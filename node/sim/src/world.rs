@@ -6,6 +6,7 @@ mod clients;
 mod crash;
 mod happen;
 mod operator;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,9 +14,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use raftery_raft::{Instant, MemberId, Status};
-use raftery_wal::WalError;
 
 use crate::clients::Clients;
+use crate::disk::DiskError;
 use crate::faults::Weather;
 use crate::invariants::{Invariants, Observation};
 use crate::member::Member;
@@ -98,6 +99,8 @@ impl<'a> World<'a> {
         self.report.acknowledged = clients.acknowledged;
         self.report.swapped = clients.swapped;
         self.report.not_swapped = clients.not_swapped;
+        self.report.deleted = clients.deleted;
+        self.report.compactions = clients.compactions;
         self.report.reads = clients.reads;
         result
             .map(|()| self.report)
@@ -145,9 +148,13 @@ impl<'a> World<'a> {
         for id in membership.expect("it leads").members() {
             if let Some(running) = &self.members[&id].running {
                 let machine = &running.machine;
-                self.invariants.observe(&Observation::Converged {
+                self.invariants.observe(&Observation::State {
                     member: id,
                     machine,
+                })?;
+                self.invariants.observe(&Observation::Converged {
+                    member: id,
+                    applied: machine.applied().index,
                 })?;
             }
         }
@@ -189,7 +196,8 @@ impl<'a> World<'a> {
                     return false;
                 };
                 let running = member.running.as_ref();
-                member.is_broken || running.is_some_and(|r| r.machine.applied == leader.commit)
+                member.is_broken
+                    || running.is_some_and(|r| r.machine.applied().index == leader.commit)
             })
     }
 
@@ -224,8 +232,13 @@ impl<'a> World<'a> {
     }
 }
 
-/// The log refused: with honest crashes it never should.
+/// The log or the store refused: with honest crashes they never should.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn wal(error: WalError) -> Broken {
-    ("the log recovers", error.to_string())
+fn broken(error: DiskError) -> Broken {
+    let property = match error {
+        DiskError::Wal(_) => "the log recovers",
+        DiskError::Store(_) => "the store recovers",
+        DiskError::StateBehindLog { .. } => "the log reaches the state",
+    };
+    (property, error.to_string())
 }

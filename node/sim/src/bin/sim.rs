@@ -119,18 +119,7 @@ fn search(search: &Search) -> ExitCode {
         report,
         violations,
     } = &*sum;
-    println!(
-        "{} writes ({} compare-and-puts done, {} not), {} reads, {} elections, {} transfers, {} \
-         changes of membership",
-        report.acknowledged,
-        report.swapped,
-        report.not_swapped,
-        report.reads,
-        report.elections,
-        report.transfers,
-        report.changes
-    );
-    for (kind, count) in report.faults.kinds() {
+    for (kind, count) in report.work().chain(report.faults.kinds()) {
         println!("{count:>12} {kind}");
     }
     for violation in violations {

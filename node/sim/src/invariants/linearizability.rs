@@ -11,17 +11,13 @@ use std::collections::HashMap;
 use raftery_raft::{LogIndex, ReadId};
 
 use super::{Invariant, Observation};
-use crate::clients::{Key, Value, WriteId};
-use crate::machine::Machine;
+use crate::clients::WriteId;
+use crate::model::Model;
 
 #[derive(Debug)]
 pub(super) struct Linearizability {
     /// Replays what was committed.
-    model: Machine,
-    /// Whether the write at each index took effect, from 1 on.
-    effects: Vec<bool>,
-    /// Of each register: where it changed, and to what.
-    changes: Vec<Vec<(LogIndex, Value)>>,
+    model: Model,
     /// The latest place of anything that was answered.
     answered: LogIndex,
     /// The latest place that had been answered when each was asked for.
@@ -32,21 +28,11 @@ pub(super) struct Linearizability {
 impl Default for Linearizability {
     fn default() -> Self {
         Self {
-            model: Machine::new(),
-            effects: Vec::new(),
-            changes: vec![Vec::new(); Key::COUNT],
+            model: Model::new(),
             answered: LogIndex(0),
             writes: HashMap::new(),
             reads: HashMap::new(),
         }
-    }
-}
-
-impl Linearizability {
-    fn value(&self, key: Key, at: LogIndex) -> Value {
-        let changes = &self.changes[key.place()];
-        let count = changes.partition_point(|(index, _)| *index <= at);
-        count.checked_sub(1).and_then(|last| changes[last].1)
     }
 }
 
@@ -59,15 +45,7 @@ impl Invariant for Linearizability {
         match observation {
             Observation::Applied { entries, .. } => {
                 for entry in *entries {
-                    if entry.id.index != self.model.applied.next() {
-                        continue; // another member was first
-                    }
-                    let write = self.model.apply(entry);
-                    self.effects.push(write.is_some_and(|(_, effect)| effect));
-                    if let Some((write, true)) = write {
-                        let change = (entry.id.index, Some(write.id));
-                        self.changes[write.key.place()].push(change);
-                    }
+                    self.model.apply(entry);
                 }
             }
             Observation::WriteAsked { write } => {
@@ -84,8 +62,8 @@ impl Invariant for Linearizability {
                 if id.index <= floor {
                     return Err(format!("{write:?} is at {id}, {floor} was answered before"));
                 }
-                let place = usize::try_from(id.index.prev().0).expect("a short log");
-                if self.effects.get(place) != Some(took_effect) {
+                let effect = self.model.effect(id.index);
+                if effect.map(|(_, effect)| effect) != Some(*took_effect) {
                     return Err(format!(
                         "{write:?} at {id}: {took_effect} is the wrong answer"
                     ));
@@ -110,7 +88,7 @@ impl Invariant for Linearizability {
                         "{member} serves read {read} at {at}, {floor} was answered before"
                     ));
                 }
-                let right = self.value(*key, *at);
+                let right = self.model.value(*key, *at);
                 if right != *value {
                     return Err(format!(
                         "{member} reads {value:?} from {key:?} at {at}, right is {right:?}"

@@ -8,6 +8,7 @@ mod leader_completeness;
 mod linearizability;
 mod log_matching;
 mod no_lost_write;
+mod state_is_replayed;
 mod state_machine_safety;
 mod terms_and_votes;
 
@@ -15,15 +16,18 @@ use raftery_raft::{Entry, HardState, LogId, LogIndex, MemberId, ReadId, Term};
 
 use crate::clients::{Key, Value, Write, WriteId};
 use crate::machine::Machine;
+use crate::member::Running;
 use crate::shadow::Shadow;
 
 /// Something that was seen.
 #[derive(Debug)]
 pub(crate) enum Observation<'a> {
-    /// A member started, with an empty state machine. The verdict on what its disk gave back.
+    /// A member started. The verdict on what its disk gave back.
     Started {
         member: MemberId,
         hard_state: &'a HardState,
+        /// What the state machine holds.
+        applied: LogIndex,
         verdict: &'a Result<(), String>,
     },
     /// A member's log has `entries` after `before` now, or nothing new if there are none.
@@ -37,7 +41,7 @@ pub(crate) enum Observation<'a> {
     Elected {
         member: MemberId,
         term: Term,
-        log: &'a [Entry],
+        log: &'a Running,
     },
     /// A member made a promise; what its disk has acknowledged.
     Promised {
@@ -69,11 +73,15 @@ pub(crate) enum Observation<'a> {
         at: LogIndex,
         value: Value,
     },
-    /// All is healed and quiet: a member's state machine.
-    Converged {
+    /// A member's state machine, at a time when it matters.
+    State {
         member: MemberId,
         machine: &'a Machine,
     },
+    /// A snapshot took the state machine's place.
+    Installed { member: MemberId, last: LogId },
+    /// All is healed and quiet, and a member has applied up to here.
+    Converged { member: MemberId, applied: LogIndex },
 }
 
 /// What others build on.
@@ -108,6 +116,7 @@ impl Default for Invariants {
             Box::<linearizability::Linearizability>::default(),
             Box::<log_matching::LogMatching>::default(),
             Box::<no_lost_write::NoLostWrite>::default(),
+            Box::<state_is_replayed::StateIsReplayed>::default(),
             Box::<state_machine_safety::StateMachineSafety>::default(),
             Box::<terms_and_votes::TermsAndVotes>::default(),
         ])

@@ -1,13 +1,26 @@
-//! A write that was acknowledged is on every member in the end, where it was acknowledged.
+//! A write that was acknowledged is in the log where it was acknowledged, and every member has
+//! applied it in the end.
 
 use raftery_raft::LogId;
 
 use super::{Invariant, Observation};
 use crate::clients::WriteId;
+use crate::model::Model;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct NoLostWrite {
     acknowledged: Vec<(WriteId, LogId)>,
+    /// What was applied first at each index: that others apply the same is another property.
+    model: Model,
+}
+
+impl Default for NoLostWrite {
+    fn default() -> Self {
+        Self {
+            acknowledged: Vec::new(),
+            model: Model::new(),
+        }
+    }
 }
 
 impl Invariant for NoLostWrite {
@@ -17,12 +30,16 @@ impl Invariant for NoLostWrite {
 
     fn observe(&mut self, observation: &Observation<'_>) -> Result<(), String> {
         match observation {
+            Observation::Applied { entries, .. } => {
+                for entry in *entries {
+                    self.model.apply(entry);
+                }
+            }
             Observation::WriteAnswered { write, id, .. } => self.acknowledged.push((*write, *id)),
-            Observation::Converged { member, machine } => {
+            Observation::Converged { member, applied } => {
                 for (write, id) in &self.acknowledged {
-                    let place = usize::try_from(id.index.prev().0).expect("a short log");
-                    let found = machine.writes.get(place).copied().flatten();
-                    if found != Some(*write) {
+                    let found = self.model.effect(id.index).map(|(write, _)| write.id);
+                    if found != Some(*write) || id.index > *applied {
                         return Err(format!(
                             "{member} lacks {write:?}, acknowledged at {id}: found {found:?}"
                         ));

@@ -2,28 +2,23 @@
 
 use std::time::Duration;
 
+use super::{Broken, World, broken};
+use crate::clock::Clock;
+use crate::disk::{Disk, Started};
+use crate::invariants::Observation;
+use crate::member::{Member, Running};
+use crate::queue::Event;
 use bytes::Bytes;
 use raftery_raft::{
     ConfChange, Entry, HardState, LogId, LogIndex, MemberId, Payload, Raft, RaftConfig, Recovered,
     Term,
 };
-use raftery_wal::WalError;
-
-use super::{Broken, World, wal};
-use crate::clock::Clock;
-use crate::disk::{Disk, contents};
-use crate::invariants::Observation;
-use crate::member::{Member, Running};
 
 const HEARTBEAT: Duration = Duration::from_millis(50);
 const ELECTION: Duration = Duration::from_millis(300);
 /// As long as the election timeout, which is as long as a promise of it can get: members that
 /// crash all the time would otherwise hardly ever get through the wait after a start.
 const PROMISE: Duration = ELECTION;
-
-fn error_is_io(error: &WalError) -> bool {
-    matches!(error, WalError::Io { .. } | WalError::Sync { .. })
-}
 
 impl World<'_> {
     /// The first members, all with the same first entry.
@@ -51,7 +46,7 @@ impl World<'_> {
 
     /// A new machine with a new disk, which starts.
     pub(super) fn install(&mut self, id: MemberId, first: &Recovered) -> Result<(), Broken> {
-        let disk = Disk::create(self.rng.u64(..), id, first).map_err(wal)?;
+        let disk = Disk::create(self.rng.u64(..), id, first).map_err(broken)?;
         let member = Member {
             disk,
             clock: Clock::default(),
@@ -77,9 +72,9 @@ impl World<'_> {
         if !is_healing && self.rng.u8(0..16) == 0 {
             member.disk.die_within(self.rng.u64(0..24));
         }
-        let recovered = match member.disk.open() {
-            Ok(recovered) => recovered,
-            Err(error) if is_rotten && !error_is_io(&error) => {
+        let started = match member.disk.open() {
+            Ok(started) => started,
+            Err(error) if is_rotten && !error.is_io() => {
                 member.is_broken = true;
                 self.faults().refused += 1;
                 self.say(format_args!("{id} refuses its log: {error}"));
@@ -90,9 +85,18 @@ impl World<'_> {
                 return self.disk_failed(id, error);
             }
         };
-        let log = recovered.entries.clone();
-        let hard_state = recovered.hard_state;
-        let verdict = member.disk.shadow.recover(contents(&recovered));
+        let Started {
+            machine,
+            recovered,
+            verdict,
+            is_repaired,
+            is_rebased,
+        } = started;
+        self.report.faults.repairs += u64::from(is_repaired);
+        self.report.faults.rebased += u64::from(is_rebased);
+        self.report.faults.replayed += u64::from(recovered.hard_state.commit > recovered.applied);
+        let (base, log) = (recovered.base, recovered.entries.clone());
+        let (hard_state, applied) = (recovered.hard_state, recovered.applied);
         let now = member.clock.read(self.now);
         let config = RaftConfig {
             id,
@@ -103,20 +107,37 @@ impl World<'_> {
             seed: self.rng.u64(..),
         };
         member.life += 1;
-        member.running = Some(Running::new(Raft::new(now, config, recovered), log.clone()));
-        let last = log.last().map(|entry| entry.id).unwrap_or_default();
-        self.say(format_args!("{id} starts with {last} and {hard_state:?}"));
+        let life = member.life;
+        let raft = Raft::new(now, config, recovered);
+        member.running = Some(Running::new(raft, machine, base, log.clone()));
+        let last = log.last().map_or(base, |entry| entry.id);
+        self.say(format_args!(
+            "{id} starts with {base}..{last}, {applied} applied, and {hard_state:?}"
+        ));
         self.invariants.observe(&Observation::Started {
             member: id,
             hard_state: &hard_state,
+            applied,
             verdict: &verdict,
         })?;
+        self.look_at_state(id)?;
         self.invariants.observe(&Observation::Written {
             member: id,
             hard_state: &hard_state,
-            before: LogId::default(),
+            before: base,
             entries: &log,
         })?;
+        self.after(Duration::from_millis(10), Event::Keep { member: id, life });
         self.settle(id)
+    }
+
+    /// Whether the state machine holds what was committed.
+    pub(super) fn look_at_state(&mut self, id: MemberId) -> Result<(), Broken> {
+        let running = self.members[&id].running.as_ref().expect("it runs");
+        let machine = &running.machine;
+        self.invariants.observe(&Observation::State {
+            member: id,
+            machine,
+        })
     }
 }

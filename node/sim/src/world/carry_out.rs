@@ -1,7 +1,7 @@
 //! What members want done.
 
 use raftery_raft::{
-    Entry, LogIndex, MemberId, MessageBody, Payload, PeerMessage, RoleKind, Status, dispatch,
+    ConfChange, Entry, MemberId, MessageBody, Payload, PeerMessage, RoleKind, Status, dispatch,
 };
 
 use super::{Broken, World};
@@ -41,7 +41,7 @@ impl World<'_> {
             Effect::Persist(batch) => {
                 let member = self.members.get_mut(&id).expect("it acts");
                 let running = member.running.as_mut().expect("it acts");
-                let before = running.write(&batch.entries);
+                let before = running.write(&batch);
                 self.invariants.observe(&Observation::Written {
                     member: id,
                     hard_state: &batch.hard_state,
@@ -53,7 +53,9 @@ impl World<'_> {
             }
             Effect::Send(message) => self.send(id, message),
             Effect::Apply(entries) => self.take_committed(id, entries),
-            Effect::ServeRead(grant) => self.serve_read(id, grant.id, grant.index),
+            Effect::Install(meta) => self.install_snapshot(id, &meta),
+            Effect::SendSnapshot(to) => self.send_snapshot(id, to),
+            Effect::ServeRead(grant) => self.serve_read(id, grant),
             Effect::Status(status) => self.show(id, status),
         }
     }
@@ -143,6 +145,10 @@ impl World<'_> {
         let life = member.life;
         let running = member.running.as_mut().expect("it acts");
         let status = running.shown.as_ref().expect("the first effect");
+        let is_joint =
+            |entry: &Entry| matches!(entry.payload, Payload::ConfChange(ConfChange::LeaveJoint));
+        self.report.joint += entries.iter().filter(|entry| is_joint(entry)).count() as u64
+            * u64::from(status.role == RoleKind::Leader);
         self.report.changes += entries
             .iter()
             .filter(|e| matches!(e.payload, Payload::ConfChange(_)))
@@ -173,8 +179,15 @@ impl World<'_> {
         let member = self.members.get_mut(&id).expect("it acts");
         let running = member.running.as_mut().expect("it acts");
         let mut done = Vec::new();
-        for entry in std::mem::take(&mut running.to_apply) {
-            let effect = running.machine.apply(&entry);
+        let entries = std::mem::take(&mut running.to_apply);
+        let Some(last) = entries.last().map(|entry| entry.id.index) else {
+            return Ok(()); // a snapshot came first
+        };
+        for entry in entries {
+            let effect = match running.machine.apply(&entry) {
+                Ok(effect) => effect,
+                Err(error) => return self.disk_failed(id, error),
+            };
             let waiter = running.waiters.remove(&entry.id.index);
             // Otherwise another leader's entry took its place: the client is told so.
             if let Some((term, write)) = waiter
@@ -184,8 +197,10 @@ impl World<'_> {
                 done.push((write, entry.id, took_effect));
             }
         }
-        let applied: LogIndex = running.machine.applied;
-        running.raft.on_applied(now, applied);
+        if let Err(error) = running.machine.store.flush() {
+            return self.disk_failed(id, error);
+        }
+        running.raft.on_applied(now, last);
         for (write, entry, took_effect) in done {
             self.acknowledge(self.now, write, entry, took_effect)?;
         }
@@ -215,7 +230,7 @@ impl World<'_> {
         running.shown = Some(status);
         if is_elected {
             self.report.elections += 1;
-            let (member, log) = (id, &running.log[..]);
+            let (member, log) = (id, &*running);
             self.invariants
                 .observe(&Observation::Elected { member, term, log })?;
         }

@@ -1,6 +1,6 @@
 //! What clients do.
 
-use raftery_raft::{Instant, LogId, LogIndex, MemberId, ReadId};
+use raftery_raft::{Instant, LogId, MemberId, ReadGrant, ReadId};
 
 use super::{Broken, World};
 use crate::clients::{Key, Write};
@@ -68,7 +68,7 @@ impl World<'_> {
         let now = self.local(id);
         let member = self.members.get_mut(&id).expect("installed");
         let running = member.running.as_mut().expect("it lives");
-        let payload = write.payload(&mut self.rng);
+        let payload = write.payload();
         let proposed = running.raft.propose(now, payload);
         if let Ok(entry) = &proposed {
             running.waiters.insert(entry.index, (entry.term, write));
@@ -92,41 +92,52 @@ impl World<'_> {
         let member = self.members.get_mut(&id).expect("installed");
         let running = member.running.as_mut().expect("it lives");
         if running.raft.read_index(now, read).is_ok() {
-            running.asked.insert(read, key);
+            running.asked.insert(read, (key, read));
         }
         running.raft.check_invariants();
         self.settle(id)
     }
 
-    /// Raft says that a read may be served once `index` is applied.
-    pub(super) fn serve_read(
-        &mut self,
-        id: MemberId,
-        read: ReadId,
-        index: LogIndex,
-    ) -> Result<(), Broken> {
+    /// Raft says that a read may be served once an index is applied.
+    pub(super) fn serve_read(&mut self, id: MemberId, grant: ReadGrant) -> Result<(), Broken> {
         let member = self.members.get_mut(&id).expect("installed");
         let running = member.running.as_mut().expect("it acts");
-        running.reads.push((index, read));
+        running.reads.push(grant);
         self.serve_reads(id)
     }
 
     /// Serves what has waited for the state machine.
     pub(super) fn serve_reads(&mut self, id: MemberId) -> Result<(), Broken> {
+        let now = self.local(id);
         let member = self.members.get_mut(&id).expect("installed");
         let running = member.running.as_mut().expect("it acts");
         let mut place = 0;
-        while let Some((index, read)) = running.reads.get(place).copied() {
-            if index > running.machine.applied {
+        while let Some(grant) = running.reads.get(place).copied() {
+            let at = running.machine.applied().index;
+            if grant.index > at {
                 place += 1;
                 continue;
             }
             running.reads.swap_remove(place);
-            let Some(key) = running.asked.remove(&read) else {
+            let Some((key, read)) = running.asked.remove(&grant.id) else {
+                let read = grant.id;
                 return Err(("reads", format!("{id} serves {read} twice, or unasked")));
             };
-            let value = running.machine.registers[key.place()];
-            let at = running.machine.applied;
+            if grant.valid_until.is_some() {
+                let until = running.raft.lease_until();
+                if until.is_none_or(|until| until <= now) {
+                    // The lease is over: once more, under another name.
+                    self.report.faults.lapsed_leases += 1;
+                    let again = self.clients.next_read();
+                    if running.raft.read_index(now, again).is_ok() {
+                        running.asked.insert(again, (key, read));
+                    }
+                    continue;
+                }
+                self.report.lease_reads += 1;
+            }
+            let value = running.machine.value(key);
+            let value = value.map_err(|error| ("reads", error.to_string()))?;
             self.clients.read(key, value);
             self.trace.say(
                 self.now,

@@ -1,11 +1,12 @@
 //! Crashes, rot and suspensions.
 
 use raftery_raft::{Entry, MemberId, Payload, RoleKind};
-use raftery_wal::WalError;
 
-use super::{Broken, World, wal};
-use crate::disk::Loss;
+use super::{Broken, World, broken};
+use crate::disk::{DiskError, Loss};
 use crate::faults::{happens, micros};
+use crate::keeper::Keeper;
+use crate::member::Running;
 use crate::queue::Event;
 
 impl World<'_> {
@@ -38,9 +39,14 @@ impl World<'_> {
     }
 
     /// The file system refused something: if it was told to, that ends the process.
-    pub(super) fn disk_failed(&mut self, id: MemberId, error: WalError) -> Result<(), Broken> {
+    pub(super) fn disk_failed(
+        &mut self,
+        id: MemberId,
+        error: impl Into<DiskError>,
+    ) -> Result<(), Broken> {
+        let error = error.into();
         if !self.members[&id].disk.is_doomed() {
-            return Err(wal(error));
+            return Err(broken(error));
         }
         self.say(format_args!("{id}: {error}"));
         self.faults().mid_work += 1;
@@ -53,12 +59,23 @@ impl World<'_> {
         let may_rot = happens(&mut self.rng, self.weather.rotten) && self.may_lose_one();
         let member = self.members.get_mut(&id).expect("installed");
         let loss = member.disk.crash(&mut self.rng);
-        member.running = None;
+        let running = member.running.take();
+        let had = |has: fn(&Running) -> bool| u64::from(running.as_ref().is_some_and(has));
+        let (receiving, sending) = (
+            had(|running| running.receiving.is_some()),
+            had(|running| !running.sending.is_empty()),
+        );
+        let installing = had(|running| running.received.is_some());
+        let keeping = had(|running| matches!(running.keeper, Keeper::Rewrite(_)));
         let rots = may_rot && member.disk.rot(&mut self.rng);
         let faults = self.faults();
         faults.crashes += 1;
         faults.leader_crashes += u64::from(leads);
         faults.rotten += u64::from(rots);
+        faults.while_receiving += receiving;
+        faults.while_sending += sending;
+        faults.while_installing += installing;
+        faults.while_rewriting += keeping;
         match loss {
             Loss::Nothing => {}
             Loss::All => faults.discarded += 1,
@@ -90,7 +107,7 @@ impl World<'_> {
             };
             let running = member.running.as_ref();
             let knows_of_none = running.is_some_and(|r| !r.log.iter().rev().any(is_change));
-            knows && knows_of_none && !member.disk.is_rotten
+            knows && knows_of_none && !member.disk.is_rotten && !member.disk.is_repairing
         })
     }
 

@@ -61,6 +61,19 @@ impl World<'_> {
                 self.apply(member)?;
                 self.settle(member)
             }
+            Event::Keep { member, life } if self.lives(member, life) => self.keep(member),
+            Event::Stream { member, life, to } if self.lives(member, life) => {
+                self.stream(member, to)
+            }
+            Event::Streamed {
+                member,
+                life,
+                to,
+                last,
+            } if self.lives(member, life) => self.streamed(member, to, last),
+            Event::Install { member, life } if self.lives(member, life) => {
+                self.install_received(member)
+            }
             Event::Propose {
                 member,
                 life,
@@ -74,6 +87,10 @@ impl World<'_> {
             } if self.lives(member, life) => self.read_index(member, read, key),
             Event::Seal { .. }
             | Event::Apply { .. }
+            | Event::Keep { .. }
+            | Event::Stream { .. }
+            | Event::Streamed { .. }
+            | Event::Install { .. }
             | Event::Propose { .. }
             | Event::ReadIndex { .. } => Ok(()),
             Event::Write => {
@@ -136,6 +153,10 @@ impl World<'_> {
             | Event::Synced { .. }
             | Event::Seal { .. }
             | Event::Apply { .. }
+            | Event::Keep { .. }
+            | Event::Stream { .. }
+            | Event::Streamed { .. }
+            | Event::Install { .. }
             | Event::Propose { .. }
             | Event::ReadIndex { .. }
             | Event::Start { .. }
@@ -147,7 +168,7 @@ impl World<'_> {
     }
 
     /// Whether a member still lives the life that something was meant for.
-    fn lives(&self, id: MemberId, life: u64) -> bool {
+    pub(super) fn lives(&self, id: MemberId, life: u64) -> bool {
         let member = &self.members[&id];
         member.life == life && member.running.is_some()
     }
@@ -169,7 +190,12 @@ impl World<'_> {
         Ok(Some(result))
     }
 
-    fn deliver(&mut self, id: MemberId, life: u64, message: PeerMessage) -> Result<(), Broken> {
+    pub(super) fn deliver(
+        &mut self,
+        id: MemberId,
+        life: u64,
+        message: PeerMessage,
+    ) -> Result<(), Broken> {
         let (from, is_ours) = (message.from, message.to == id);
         if self.trace.is_on() {
             let line = Line(&message);
@@ -216,6 +242,7 @@ impl World<'_> {
             Ok(None) => {}
             Ok(Some(seq)) => {
                 self.input(id, |raft, now| raft.on_persisted(now, seq))?;
+                self.look_at_repair(id);
             }
             Err(error) => self.disk_failed(id, error)?,
         }
@@ -223,6 +250,16 @@ impl World<'_> {
             self.after(Duration::from_millis(5), Event::Seal { member: id, life });
         }
         Ok(())
+    }
+
+    fn look_at_repair(&mut self, id: MemberId) {
+        let member = self.members.get_mut(&id).expect("installed");
+        if member.disk.is_repairing
+            && let Some(running) = &member.running
+        {
+            member.disk.is_repairing = running.raft.status().repairing;
+            self.report.faults.repaired += u64::from(!member.disk.is_repairing);
+        }
     }
 
     fn split(&mut self) {

@@ -1,7 +1,7 @@
 //! An operator that never rests: it adds members, removes others and moves leadership.
 
 use bytes::Bytes;
-use raftery_raft::{ConfChange, LogIndex, MemberId, Membership, Recovered};
+use raftery_raft::{ConfChange, LogIndex, MemberChange, MemberId, Membership, Recovered};
 
 use super::{Broken, World};
 
@@ -64,25 +64,50 @@ impl World<'_> {
         Ok(is_proposed)
     }
 
-    /// Grow by one through a learner, then shrink by one: who lost its log if someone did, or any
-    /// voter, the leader too. Nobody leaves while another one's log is lost, noticed or not.
+    /// Grow by one or two through learners, then shrink as much, at once or in a second step: who
+    /// lost its log if someone did, or any voters, the leader too. Nobody leaves while another
+    /// one's log is lost, noticed or not.
     fn next_change(&mut self, membership: &Membership) -> Option<ConfChange> {
+        if membership.is_joint() {
+            return None; // the leader leaves it by itself
+        }
         let is_broken = |id: &MemberId| self.members.get(id).is_some_and(|m| m.is_broken);
-        let is_rotten = |id: MemberId| self.members.get(&id).is_some_and(|m| m.disk.is_rotten);
+        let is_rotten = |id: MemberId| {
+            let disk = self.members.get(&id).map(|member| &member.disk);
+            disk.is_some_and(|disk| disk.is_rotten || disk.is_repairing)
+        };
         if let Some(id) = membership.learners.iter().find(|id| is_broken(id)) {
             return Some(ConfChange::Remove { id: *id });
         }
-        if let Some(id) = self.rng.choice(&membership.learners) {
-            return Some(ConfChange::Promote { id: *id });
+        let is_any_rotten = membership.members().any(is_rotten);
+        let learners: Vec<_> = membership.learners.iter().copied().collect();
+        if let [one, two, ..] = learners[..]
+            && !is_any_rotten
+            && membership.voters.len() <= self.size
+        {
+            let mut voters: Vec<_> = membership.voters.iter().copied().collect();
+            self.rng.shuffle(&mut voters);
+            let mut changes = vec![
+                MemberChange::Promote { id: one },
+                MemberChange::Promote { id: two },
+                MemberChange::Remove { id: voters[0] },
+            ];
+            changes.push(MemberChange::Remove { id: voters[1] });
+            return Some(ConfChange::Change { changes });
         }
         if membership.voters.len() > self.size {
             let any = self.rng.choice(&membership.voters).copied();
-            let leaves = if membership.members().any(is_rotten) {
+            let leaves = if is_any_rotten {
                 membership.voters.iter().find(|id| is_broken(id)).copied()
             } else {
                 any
             };
             return leaves.map(|id| ConfChange::Remove { id });
+        }
+        if let Some(id) = learners.first()
+            && (learners.len() > 1 || self.rng.bool())
+        {
+            return Some(ConfChange::Promote { id: *id });
         }
         Some(ConfChange::AddLearner {
             id: self.next_member,
