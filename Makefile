@@ -1,7 +1,7 @@
 # Everything is built below RAFTERY_CACHE (default ~/.cache/raftery), nothing in the checkout.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test bench verify fix crds image devcluster-up devcluster-down
+.PHONY: help demo demo-down test sim mutants bench verify fix crds image devcluster-up devcluster-down
 
 help: ## what there is
 	@echo "Raftery: an etcd-compatible Raft cluster for Kubernetes that judges its own members."
@@ -20,6 +20,12 @@ demo-down: devcluster-down ## remove what demo left up
 
 test: ## every test, from units to a real Kubernetes; ends with the count
 	@hack/test.sh
+
+sim: ## simulated clusters under faults: new seeds for FOR=180 seconds, or SEED=n once more and told
+	@SEED=$(SEED) EVENTS=$(EVENTS) FOR=$(FOR) hack/sim.sh
+
+mutants: ## deliberate defects: which property of the simulator finds each, after how many seeds
+	@hack/mutants.sh
 
 bench: ## Raftery beside etcd on this machine, an hour; writes docs/benchmarks.md
 	@hack/bench.sh

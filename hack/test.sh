@@ -65,6 +65,8 @@ step "building the tests" "${cargo_tests[@]}" --no-run
 step "building the end-to-end tests" "${cargo_tests[@]}" --no-run --test processes --test kubernetes
 # e2e's tests say `test = false`: they run only when they are named
 suite "unit tests and simulations" "${cargo_tests[@]}"
+check "simulator: three minutes of new seeds" hack/sim.sh
+check "simulator: every deliberate defect is found" hack/mutants.sh
 suite "bare processes" "${cargo_tests[@]}" --test processes -- --show-output
 step "images" hack/image.sh
 

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::collections::vec_deque::Iter;
 
+use raftery_defects::{Defect, are_assertions_off, is_on};
+
 use crate::{ConfChange, Entry, LogId, LogIndex, Payload, PersistSeq, Term};
 
 /// Entries for which there is always room.
@@ -105,6 +107,15 @@ impl Log {
         self.commit
     }
 
+    /// The last committed entry.
+    pub(crate) fn commit_id(&self) -> LogId {
+        let term = self.term(self.commit);
+        LogId {
+            term: term.expect("the commit index lies in the log"),
+            index: self.commit,
+        }
+    }
+
     pub(crate) fn applied(&self) -> LogIndex {
         self.applied
     }
@@ -201,10 +212,18 @@ impl Log {
     /// differs replaces everything from there on. An append that came late, after longer ones,
     /// therefore cuts nothing.
     pub(crate) fn merge(&mut self, entries: Vec<Entry>) {
-        let Some(first) = self.first_new(&entries) else {
+        let first = if is_on(Defect::CutOnOldAppend) {
+            entries.first().map(|entry| entry.id.index)
+        } else {
+            self.first_new(&entries)
+        };
+        let Some(first) = first else {
             return;
         };
-        assert!(first > self.commit, "committed entry {first} overwritten");
+        assert!(
+            first > self.commit || are_assertions_off(),
+            "committed entry {first} overwritten"
+        );
         self.cut_from(first);
         self.entries
             .extend(entries.into_iter().skip_while(|e| e.id.index < first));
@@ -273,6 +292,11 @@ impl Log {
         let base = (self.handed() < self.base.index).then_some(self.base);
         self.stamps.extend(base.map(|_| seq));
         let entries = self.copy_after(self.handed(), bytes_max);
+        let seq = if is_on(Defect::StampOfOlderBatch) {
+            PersistSeq(seq.0 - 1)
+        } else {
+            seq
+        };
         self.stamps.extend(entries.iter().map(|_| seq));
         (base, entries)
     }
@@ -300,10 +324,15 @@ impl Log {
     /// Committed entries that the state machine hasn't got, while `bytes_max` isn't reached.
     pub(crate) fn give_out(&mut self, bytes_max: usize) -> Vec<Entry> {
         let room = bytes_max.saturating_sub(self.given_bytes);
-        if room == 0 || self.given == self.commit {
+        let to = if is_on(Defect::ApplyUncommitted) {
+            self.last_index()
+        } else {
+            self.commit
+        };
+        if room == 0 || self.given >= to {
             return Vec::new();
         }
-        let entries = fitting(self.range(self.given, self.commit), room);
+        let entries = fitting(self.range(self.given, to), room);
         self.given_bytes += entries.iter().map(Entry::cost).sum::<usize>();
         self.given = LogIndex(self.given.0 + entries.len() as u64);
         entries

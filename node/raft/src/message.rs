@@ -72,9 +72,9 @@ pub enum MessageBody {
         /// Commit index, not beyond what this follower is known to hold.
         commit: LogIndex,
     },
-    /// Answer to `Heartbeat`; also tells the leader of an older term that it is over.
+    /// Answer to `Heartbeat`; also tells the leader or candidate of an older term that it is over.
     HeartbeatResponse {
-        /// The round answered; 0 to the leader of an older term.
+        /// The round answered; 0 to the leader or candidate of an older term.
         number: u64,
         /// For so long after the receipt of the heartbeat the follower neither campaigns nor
         /// votes, but for who its leader asks it to.

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use raftery_defects::{Defect, is_on};
+
 use crate::limits::{INFLIGHT_BYTES_MAX, INFLIGHT_MESSAGES_MAX};
 use crate::{Instant, LogIndex};
 
@@ -171,7 +173,13 @@ pub(crate) struct Inflights {
 
 impl Inflights {
     pub(crate) fn is_full(&self) -> bool {
-        self.appends.len() >= INFLIGHT_MESSAGES_MAX || self.bytes >= INFLIGHT_BYTES_MAX
+        // One at a time, so that they are often apart for long.
+        let messages_max = if is_on(Defect::CommitEarlierTerm) {
+            1
+        } else {
+            INFLIGHT_MESSAGES_MAX
+        };
+        self.appends.len() >= messages_max || self.bytes >= INFLIGHT_BYTES_MAX
     }
 
     pub(crate) fn add(&mut self, last: LogIndex, bytes: usize) {

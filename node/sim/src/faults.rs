@@ -1,65 +1,76 @@
 //! How bad the weather is, and what it did.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// How often which fault happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Faults {
-    /// Messages that the network lost.
-    pub dropped: u64,
-    /// Messages that took much longer than usual.
-    pub delayed: u64,
-    /// Messages that overtook an earlier one of the same sender to the same receiver.
-    pub reordered: u64,
-    /// Messages that arrived twice.
-    pub duplicated: u64,
-    /// Messages that a partition stopped.
-    pub partitioned: u64,
-    /// Crashes.
-    pub crashes: u64,
-    /// Crashes of a leader.
-    pub leader_crashes: u64,
-    /// Crashes that discarded every unsynced byte, with unsynced batches there.
-    pub discarded: u64,
-    /// Crashes that kept, lost or mangled each unsynced sector by chance, with some there.
-    pub torn: u64,
-    /// Syncs that took much longer than usual.
-    pub slow_syncs: u64,
+macro_rules! faults {
+    ($($name:ident: $text:literal,)*) => {
+        /// How often which fault happened.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub struct Faults {
+            $(#[doc = concat!("Number of ", $text, ".")] pub $name: u64,)*
+        }
+
+        impl Faults {
+            /// Each kind with its count.
+            pub fn kinds(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$(($text, self.$name)),*].into_iter()
+            }
+
+            /// Adds another run's counts.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
 }
 
-impl Faults {
-    /// Each kind with its count.
-    #[must_use]
-    pub fn kinds(&self) -> [(&'static str, u64); 10] {
-        [
-            ("dropped messages", self.dropped),
-            ("delayed messages", self.delayed),
-            ("reordered messages", self.reordered),
-            ("duplicated messages", self.duplicated),
-            ("partitioned messages", self.partitioned),
-            ("crashes", self.crashes),
-            ("crashes of leaders", self.leader_crashes),
-            ("discarded unsynced bytes", self.discarded),
-            ("torn writes", self.torn),
-            ("slow syncs", self.slow_syncs),
-        ]
-    }
-
-    /// Adds another run's counts.
-    pub fn add(&mut self, other: &Self) {
-        self.dropped += other.dropped;
-        self.delayed += other.delayed;
-        self.reordered += other.reordered;
-        self.duplicated += other.duplicated;
-        self.partitioned += other.partitioned;
-        self.crashes += other.crashes;
-        self.leader_crashes += other.leader_crashes;
-        self.discarded += other.discarded;
-        self.torn += other.torn;
-        self.slow_syncs += other.slow_syncs;
-    }
+faults! {
+    dropped: "dropped messages",
+    delayed: "delayed messages",
+    late: "messages later than several elections",
+    late_timeout_now: "late orders to campaign",
+    reordered: "reordered messages",
+    duplicated: "duplicated messages",
+    misdelivered: "messages delivered to somebody else",
+    across_lives: "messages delivered to a later life than they were meant for",
+    two_way: "partitions both ways",
+    one_way: "partitions one way",
+    bridges: "partitions with a bridge",
+    partitioned: "messages stopped by partitions",
+    crashes: "crashes",
+    leader_crashes: "crashes of leaders",
+    discarded: "crashes that lost every unsynced byte",
+    torn: "crashes that lost or mangled some sectors",
+    rotten: "crashes after which durable bytes were rotten",
+    refused: "damaged logs that were refused",
+    repairs: "damaged logs of which a repair began",
+    repaired: "repairs that ended",
+    rebased: "logs that began behind the state machine at a start",
+    replayed: "starts that had something to apply again",
+    while_sending: "crashes while a snapshot was sent",
+    while_receiving: "crashes while a snapshot was received",
+    while_installing: "crashes before a received snapshot was installed",
+    while_rewriting: "crashes during a rewrite",
+    lost_chunks: "chunks of snapshots that were lost",
+    bad_chunks: "chunks of snapshots that were corrupted",
+    doubled_chunks: "chunks of snapshots that came twice",
+    resumed: "snapshots that went on where they had been interrupted",
+    given_up: "snapshots that were given up",
+    slow_installs: "state machines that came late to a snapshot",
+    lapsed_leases: "reads whose lease was over before they were served",
+    mid_work: "crashes between two operations on files",
+    in_recovery: "crashes during recovery",
+    failed_syncs: "failed syncs",
+    slow_syncs: "slow syncs",
+    slow_disks: "disks that were slow for a while",
+    suspensions: "suspensions",
+    leader_suspensions: "suspensions of leaders",
+    drifts: "clocks that drift",
+    slow_applies: "state machines that lagged",
+    hasty_changes: "changes of membership asked for while one was pending",
 }
 
 /// How likely and how often faults are in one run; drawn from the seed, so that some runs are
@@ -69,12 +80,25 @@ pub(crate) struct Weather {
     /// Of a thousand messages.
     pub(crate) dropped: u32,
     pub(crate) delayed: u32,
+    pub(crate) late: u32,
     pub(crate) duplicated: u32,
+    pub(crate) misdelivered: u32,
     /// Of a thousand syncs.
     pub(crate) slow_syncs: u32,
+    pub(crate) failed_syncs: u32,
+    /// Of a thousand crashes.
+    pub(crate) rotten: u32,
+    /// Of a thousand batches of committed entries.
+    pub(crate) slow_applies: u32,
+    /// Of a thousand chunks of snapshots, each: lost, corrupted, doubled.
+    pub(crate) bad_chunks: u32,
+    /// Entries behind what is durable that stay in the log.
+    pub(crate) catch_up: u64,
     /// Mean time between.
     pub(crate) crash_every: Duration,
     pub(crate) partition_every: Duration,
+    pub(crate) suspend_every: Duration,
+    pub(crate) slow_disk_every: Duration,
 }
 
 impl Weather {
@@ -82,10 +106,19 @@ impl Weather {
         Self {
             dropped: rng.u32(0..80),
             delayed: rng.u32(0..60),
+            late: rng.u32(0..10),
             duplicated: rng.u32(0..60),
+            misdelivered: wild(rng, 0..10, 50..150),
             slow_syncs: rng.u32(0..30),
-            crash_every: Duration::from_millis(rng.u64(600..3000)),
-            partition_every: Duration::from_millis(rng.u64(800..4000)),
+            failed_syncs: rng.u32(0..3),
+            rotten: rng.u32(0..300),
+            slow_applies: rng.u32(0..100),
+            bad_chunks: rng.u32(0..120),
+            catch_up: rng.u64(0..40),
+            crash_every: Duration::from_millis(wild(rng, 600..3000, 150..600).into()),
+            partition_every: Duration::from_millis(wild(rng, 800..4000, 200..800).into()),
+            suspend_every: Duration::from_millis(rng.u64(1000..6000)),
+            slow_disk_every: Duration::from_millis(rng.u64(2000..8000)),
         }
     }
 
@@ -94,12 +127,27 @@ impl Weather {
         Self {
             dropped: 0,
             delayed: 0,
+            late: 0,
             duplicated: 0,
+            misdelivered: 0,
             slow_syncs: 0,
+            failed_syncs: 0,
+            rotten: 0,
+            slow_applies: 0,
+            bad_chunks: 0,
+            catch_up: 20,
             crash_every: Duration::MAX,
             partition_every: Duration::MAX,
+            suspend_every: Duration::MAX,
+            slow_disk_every: Duration::MAX,
         }
     }
+}
+
+/// Usually in the first range, now and then in the second.
+fn wild(rng: &mut Rng, usual: Range<u32>, wild: Range<u32>) -> u32 {
+    let range = if rng.u8(0..5) == 0 { wild } else { usual };
+    rng.u32(range)
 }
 
 /// Whether something with so many chances of a thousand happens.

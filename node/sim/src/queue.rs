@@ -3,24 +3,62 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use raftery_raft::{Instant, MemberId, PeerMessage};
+use raftery_raft::{Instant, LogId, MemberId, PeerMessage, ReadId};
+
+use crate::clients::{Key, Write};
 
 /// Something that happens. `life` tells a member's lives apart: what was meant for one that
-/// crashed is void.
+/// crashed is void, messages apart.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A message arrives.
-    Deliver(PeerMessage),
+    /// A message arrives at `member`, which was in `life` when it was sent.
+    Deliver {
+        member: MemberId,
+        life: u64,
+        message: PeerMessage,
+    },
     /// Raft's deadline.
     Tick { member: MemberId, life: u64 },
     /// A sync is done.
     Synced { member: MemberId, life: u64 },
     /// The log has been quiet for a while.
     Seal { member: MemberId, life: u64 },
+    /// The state machine gets to what it was handed.
+    Apply { member: MemberId, life: u64 },
+    /// The store's housekeeping goes on.
+    Keep { member: MemberId, life: u64 },
+    /// `member` sends the next piece of a snapshot.
+    Stream {
+        member: MemberId,
+        life: u64,
+        to: MemberId,
+    },
+    /// `member` learns how its snapshot ended.
+    Streamed {
+        member: MemberId,
+        life: u64,
+        to: MemberId,
+        last: Option<LogId>,
+    },
+    /// The state machine gets to the snapshot that is to take its place.
+    Install { member: MemberId, life: u64 },
     /// A client writes somewhere.
     Write,
     /// A client reads somewhere.
     Read,
+    /// A client's write arrives.
+    Propose {
+        member: MemberId,
+        life: u64,
+        write: Write,
+    },
+    /// A client's read arrives.
+    ReadIndex {
+        member: MemberId,
+        life: u64,
+        read: ReadId,
+        key: Key,
+    },
     /// The operator takes its next step.
     Operate,
     /// Someone crashes.
@@ -31,19 +69,66 @@ pub(crate) enum Event {
     Split,
     /// The network heals.
     Heal,
+    /// A process stops running for a while, its clock and its machine don't.
+    Suspend,
+    /// It goes on.
+    Resume { member: MemberId, life: u64 },
+    /// A disk becomes slow for a while.
+    SlowDisk,
 }
 
 impl Event {
     /// Whether it ends with the phase of chaos.
     pub(crate) fn is_chaos(&self) -> bool {
         match self {
-            Self::Write | Self::Read | Self::Operate | Self::Crash | Self::Split => true,
-            Self::Deliver(_)
+            Self::Write
+            | Self::Read
+            | Self::Operate
+            | Self::Crash
+            | Self::Split
+            | Self::Suspend
+            | Self::SlowDisk => true,
+            Self::Deliver { .. }
             | Self::Tick { .. }
             | Self::Synced { .. }
             | Self::Seal { .. }
+            | Self::Apply { .. }
+            | Self::Keep { .. }
+            | Self::Stream { .. }
+            | Self::Streamed { .. }
+            | Self::Install { .. }
+            | Self::Propose { .. }
+            | Self::ReadIndex { .. }
             | Self::Start { .. }
-            | Self::Heal => false,
+            | Self::Heal
+            | Self::Resume { .. } => false,
+        }
+    }
+
+    /// Whose process has to run for it.
+    pub(crate) fn runs(&self) -> Option<MemberId> {
+        match self {
+            Self::Deliver { member, .. }
+            | Self::Tick { member, .. }
+            | Self::Synced { member, .. }
+            | Self::Seal { member, .. }
+            | Self::Apply { member, .. }
+            | Self::Keep { member, .. }
+            | Self::Stream { member, .. }
+            | Self::Streamed { member, .. }
+            | Self::Install { member, .. }
+            | Self::Propose { member, .. }
+            | Self::ReadIndex { member, .. } => Some(*member),
+            Self::Write
+            | Self::Read
+            | Self::Operate
+            | Self::Crash
+            | Self::Start { .. }
+            | Self::Split
+            | Self::Heal
+            | Self::Suspend
+            | Self::Resume { .. }
+            | Self::SlowDisk => None,
         }
     }
 }

@@ -1,36 +1,33 @@
 //! The world: all that happens, one event after the other.
 
+mod birth;
 mod carry_out;
+mod clients;
+mod crash;
 mod happen;
 mod operator;
+mod snapshots;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use bytes::Bytes;
 use fastrand::Rng;
-use raftery_raft::{
-    ConfChange, Entry, HardState, Instant, LogId, LogIndex, MemberId, Payload, Raft, RaftConfig,
-    Recovered, RoleKind, Status, Term,
-};
-use raftery_wal::WalError;
+use raftery_raft::{Instant, MemberId, Status};
 
 use crate::clients::Clients;
-use crate::disk::Disk;
+use crate::disk::DiskError;
 use crate::faults::Weather;
 use crate::invariants::{Invariants, Observation};
-use crate::member::{Member, Running};
+use crate::member::Member;
 use crate::network::Network;
 use crate::queue::{Event, Queue};
-use crate::{Faults, Options, Report, Violation};
+use crate::report::NO_PANIC;
+use crate::trace::Trace;
+use crate::{Faults, Listener, Options, Report, Violation};
 
-const HEARTBEAT: Duration = Duration::from_millis(50);
-const ELECTION: Duration = Duration::from_millis(300);
-/// As long as the election timeout, which is as long as a promise of it can get: members that
-/// crash all the time would otherwise hardly ever get through the wait after a start.
-const PROMISE: Duration = ELECTION;
-/// Events that healing may take.
-const HEALING_EVENTS_MAX: u64 = 20_000;
+/// How long healing may take.
+const HEALING_MAX: Duration = Duration::from_secs(60);
 
 /// Which property was contradicted, and by what.
 type Broken = (&'static str, String);
@@ -38,85 +35,82 @@ type Broken = (&'static str, String);
 /// Runs one seed.
 ///
 /// # Errors
-/// The first property that doesn't hold.
-///
-/// # Panics
-/// When an assertion of the code under test fails.
+/// The first property that doesn't hold; a panic of the code under test is one, too.
 pub fn run(options: Options) -> Result<Report, Violation> {
-    let mut world = World::new(options);
-    let result = world.live();
-    let World {
-        events,
-        now,
-        clients,
-        elections,
-        changes,
-        faults,
-        ..
-    } = world;
-    let seed = options.seed;
-    match result {
-        Ok(()) => Ok(Report {
-            seed,
-            events,
-            elapsed: now.0,
-            acknowledged: clients.acknowledged,
-            reads: clients.reads,
-            elections,
-            changes,
-            faults,
-        }),
-        Err((property, what)) => Err(Violation {
-            seed,
-            event: events,
-            elapsed: now.0,
-            property,
-            what,
-        }),
-    }
+    World::new(options, Trace(None)).run()
 }
 
-struct World {
+/// Runs one seed as [`run`] does, and tells what happens.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_told(options: Options, listener: Listener<'_>) -> Result<Report, Violation> {
+    World::new(options, Trace(Some(listener))).run()
+}
+
+struct World<'a> {
     options: Options,
+    trace: Trace<'a>,
     rng: Rng,
     now: Instant,
-    events: u64,
     queue: Queue,
     network: Network,
     weather: Weather,
-    faults: Faults,
     /// How many voters there should be.
     size: usize,
     members: BTreeMap<MemberId, Member>,
     next_member: MemberId,
     clients: Clients,
     invariants: Invariants,
-    elections: u64,
-    changes: u64,
+    report: Report,
 }
 
-impl World {
-    fn new(options: Options) -> Self {
+impl<'a> World<'a> {
+    fn new(options: Options, trace: Trace<'a>) -> Self {
         let mut rng = Rng::with_seed(options.seed);
         let weather = Weather::draw(&mut rng);
         let size = if options.seed.is_multiple_of(2) { 3 } else { 5 };
         Self {
             options,
+            trace,
             rng,
             now: Instant::default(),
-            events: 0,
             queue: Queue::default(),
             network: Network::default(),
             weather,
-            faults: Faults::default(),
             size,
             members: BTreeMap::new(),
             next_member: MemberId(size as u64 + 1),
-            clients: Clients::default(),
+            clients: Clients::new(),
             invariants: Invariants::default(),
-            elections: 0,
-            changes: 0,
+            report: Report::default(),
         }
+    }
+
+    fn run(mut self) -> Result<Report, Violation> {
+        let result = catch_unwind(AssertUnwindSafe(|| self.live()));
+        let result = result.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err((NO_PANIC, text.unwrap_or_default().to_owned()))
+        });
+        self.report.elapsed = self.now.0;
+        let clients = &self.clients;
+        self.report.acknowledged = clients.acknowledged;
+        self.report.swapped = clients.swapped;
+        self.report.not_swapped = clients.not_swapped;
+        self.report.deleted = clients.deleted;
+        self.report.compactions = clients.compactions;
+        self.report.reads = clients.reads;
+        result
+            .map(|()| self.report)
+            .map_err(|(property, what)| Violation {
+                seed: self.options.seed,
+                event: self.report.events,
+                elapsed: self.now.0,
+                property,
+                what,
+            })
     }
 
     fn live(&mut self) -> Result<(), Broken> {
@@ -127,16 +121,18 @@ impl World {
             Event::Operate,
             Event::Crash,
             Event::Split,
+            Event::Suspend,
+            Event::SlowDisk,
         ] {
             self.again(event);
         }
-        while self.events < self.options.events {
+        while !self.is_healing() {
             self.next()?;
         }
         self.heal_everything()?;
-        let last = self.events + HEALING_EVENTS_MAX;
+        let end = self.now + HEALING_MAX;
         while !self.has_converged() {
-            if self.events == last {
+            if self.now >= end {
                 return Err((
                     "convergence",
                     "no agreement long after everything healed".into(),
@@ -144,131 +140,105 @@ impl World {
             }
             self.next()?;
         }
-        let (_, leader) = self.leader().expect("it has converged");
-        for id in leader.membership.members() {
+        self.say(format_args!("all agree"));
+        let leader = self.leader().expect("it has converged");
+        let membership = self.members[&leader]
+            .shown()
+            .map(|status| status.membership.clone());
+        for id in membership.expect("it leads").members() {
             if let Some(running) = &self.members[&id].running {
                 let machine = &running.machine;
-                self.invariants.observe(&Observation::Converged {
+                self.invariants.observe(&Observation::State {
                     member: id,
                     machine,
+                })?;
+                self.invariants.observe(&Observation::Converged {
+                    member: id,
+                    applied: machine.applied().index,
                 })?;
             }
         }
         Ok(())
     }
 
-    /// The first members, all with the same first entry.
-    fn found(&mut self) -> Result<(), Broken> {
-        let ids: Vec<_> = (1..=self.size as u64).map(MemberId).collect();
-        let members = ids.iter().map(|id| (*id, Bytes::new())).collect();
-        let founding = Entry {
-            id: LogId {
-                term: Term(1),
-                index: LogIndex(1),
-            },
-            payload: Payload::ConfChange(ConfChange::Found { members }),
-        };
-        let first = Recovered {
-            hard_state: HardState {
-                term: Term(1),
-                vote: None,
-                commit: LogIndex(1),
-            },
-            entries: vec![founding],
-            ..Recovered::default()
-        };
-        ids.into_iter().try_for_each(|id| self.install(id, &first))
-    }
-
-    /// A new machine with a new disk, which starts.
-    fn install(&mut self, id: MemberId, first: &Recovered) -> Result<(), Broken> {
-        let disk = Disk::create(self.rng.u64(..), id, first, self.options.syncs).map_err(wal)?;
-        let member = Member {
-            disk,
-            life: 0,
-            running: None,
-            is_gone: false,
-        };
-        self.members.insert(id, member);
-        self.start(id)
-    }
-
-    /// A member starts from its disk.
-    fn start(&mut self, id: MemberId) -> Result<(), Broken> {
-        let seed = self.rng.u64(..);
-        let member = self.members.get_mut(&id).expect("installed");
-        if member.is_gone || member.running.is_some() {
-            return Ok(());
-        }
-        let recovered = member.disk.open().map_err(wal)?;
-        let config = RaftConfig {
-            id,
-            heartbeat_interval: HEARTBEAT,
-            election_timeout: ELECTION,
-            promise_max: PROMISE,
-            lease_reads: true,
-            seed,
-        };
-        let log = recovered.entries.clone();
-        member.life += 1;
-        member.running = Some(Running::new(
-            Raft::new(self.now, config, recovered),
-            log.clone(),
-        ));
-        self.invariants
-            .observe(&Observation::Started { member: id })?;
-        let before = LogId::default();
-        self.invariants.observe(&Observation::Written {
-            member: id,
-            before,
-            entries: &log,
-        })?;
-        self.settle(id)
-    }
-
     /// No more faults, and everyone who belongs starts.
     fn heal_everything(&mut self) -> Result<(), Broken> {
+        self.say(format_args!("everything heals"));
         self.weather = Weather::calm();
         self.network.heal();
         let ids: Vec<_> = self.members.keys().copied().collect();
-        ids.into_iter().try_for_each(|id| self.start(id))
+        for id in ids {
+            let member = self.members.get_mut(&id).expect("installed");
+            member.disk.slow_until = Instant::default();
+            self.start(id)?;
+        }
+        Ok(())
     }
 
     fn is_healing(&self) -> bool {
-        self.events >= self.options.events
+        self.report.events >= self.options.events
     }
 
-    /// Whether every member has applied the whole log of a leader that knows it committed.
+    /// Whether every member that can has applied the whole log of a leader that knows it
+    /// committed.
     fn has_converged(&self) -> bool {
-        let Some((_, leader)) = self.leader() else {
+        let Some(leader) = self.leader() else {
             return false;
         };
+        let leader = self.members[&leader].running.as_ref();
+        let leader = leader.expect("it leads").raft.status();
         let is_done = leader.has_committed_in_term
             && leader.commit == leader.last_index
             && leader.applied == leader.commit;
         is_done
             && leader.membership.members().all(|id| {
-                let member = self.members.get(&id);
-                member
-                    .and_then(Member::status)
-                    .is_some_and(|s| s.applied == leader.commit)
+                let Some(member) = self.members.get(&id) else {
+                    return false;
+                };
+                let running = member.running.as_ref();
+                member.is_broken
+                    || running.is_some_and(|r| r.machine.applied().index == leader.commit)
             })
     }
 
     /// The leader of the highest term.
-    fn leader(&self) -> Option<(MemberId, Status)> {
-        let statuses = self
-            .members
-            .iter()
-            .filter_map(|(id, member)| Some((*id, member.status()?)));
-        statuses
-            .filter(|(_, s)| s.role == RoleKind::Leader)
-            .max_by_key(|(_, s)| s.term)
+    fn leader(&self) -> Option<MemberId> {
+        let leaders = self.members.iter().filter(|(_, member)| member.leads());
+        let (id, _) = leaders.max_by_key(|(_, member)| member.shown().map(|status| status.term))?;
+        Some(*id)
+    }
+
+    /// Of whoever knows the latest configuration.
+    fn latest(&self) -> Option<&Status> {
+        let statuses = self.members.values().filter_map(Member::shown);
+        statuses.max_by_key(|status| status.membership.index)
+    }
+
+    fn say(&mut self, what: std::fmt::Arguments<'_>) {
+        self.trace.say(self.now, what);
+    }
+
+    fn faults(&mut self) -> &mut Faults {
+        &mut self.report.faults
+    }
+
+    /// A member's clock.
+    fn local(&self, id: MemberId) -> Instant {
+        self.members[&id].clock.read(self.now)
+    }
+
+    fn after(&mut self, delay: Duration, event: Event) {
+        self.queue.put(self.now + delay, event);
     }
 }
 
-/// The log refused: with honest crashes it never should.
+/// The log or the store refused: with honest crashes they never should.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn wal(error: WalError) -> Broken {
-    ("the log recovers", error.to_string())
+fn broken(error: DiskError) -> Broken {
+    let property = match error {
+        DiskError::Wal(_) => "the log recovers",
+        DiskError::Store(_) => "the store recovers",
+        DiskError::StateBehindLog { .. } => "the log reaches the state",
+    };
+    (property, error.to_string())
 }

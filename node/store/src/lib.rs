@@ -1,22 +1,50 @@
-//! The key-value state machine: revisions, ranges, transactions, compaction.
+//! The key-value state machine and its revision log.
 //!
-//! **Owns** every key with its history down to the compaction revision, and the rules of etcd's
-//! KV service. **Never** waits, reads a clock, draws a random number or touches a disk: the
-//! state is a function of the [`WriteOp`]s applied, in order, so members that applied the same
-//! log hold the same store. Today the store lives in memory and is rebuilt from the Raft log at
-//! start.
+//! **Owns** every key with its history down to the compaction revision, the rules of etcd's KV
+//! service, and the files that hold all that: the **revision log** is history, database and
+//! snapshot at once. **Never** reads a clock; randomness only names files. What it answers is a
+//! function of the [`WriteOp`]s applied, in order, so members that applied the same log hold the
+//! same store, wherever their records lie.
 //!
 //! ```text
-//! request ── validate() ──> op ── Raft log ──> Store::apply ──> WriteResult
-//!                            └──── ReadIndex ─> Store::range, Store::read_txn
+//! request ── validate() ──> op ── Raft log ──> Store::apply, Store::note ──> WriteResult
+//!                            │                   │ one frame for each entry
+//!                            │                 buffer ── flush() ──> segment 7   (newest)
+//!                            │                                       segment 6, 5, …  (sealed)
+//!                            │                   index: key -> writes, where each value lies
+//!                            └──── ReadIndex ─> Store::range, Store::read_txn ── one pread
+//!
+//! beside the work, without a lock on the store:
+//!   SyncPoint::run     what is flushed becomes durable; the Raft log may be cut up to there
+//!   Checkpoint::run    a manifest: sealed segments, and the caller's own state
+//!   Rewrite::step      mostly dead segments become one, live one
+//!   Snapshot::read_chunk ──> SnapshotReceiver::write, finish ──> Store::install
 //! ```
+//!
+//! Keys and what is known about each write are in memory (some 170 bytes for a key of 24), values
+//! on disk, in the page cache while they are in use. An entry is one frame with one checksum, so
+//! half an entry is never recovered. Nobody who applies waits for a sync: after a crash the store
+//! is what it was after some entry, at or behind the last that was durable, and the Raft log has
+//! the rest. Files: the modules `frame`, `record`, `segment`, `manifest` and
+//! `snapshot` describe theirs byte by byte.
 //!
 //! A request is checked once at the gate ([`PutOp::validate`] and its siblings, answered with a
 //! [`RequestError`]); what depends on the state is decided in [`Store::apply`] and answered with
-//! a [`StoreError`], the same on every member. A failing apply changes nothing.
+//! a [`StoreError`], the same on every member; a refused entry changes nothing but that it is
+//! applied. What goes wrong with files is a [`StoreIoError`], told apart from answers everywhere.
+//!
+//! The caller's loop:
+//!
+//! ```text
+//! apply task     lock; apply or note each entry of a chunk; flush; unlock
+//! housekeeping   sync_point().run(), on_synced                     now and then
+//!                if wants_checkpoint(): checkpoint(meta).run(), on_checkpointed
+//!                sweep() until false; next_rewrite(), its steps
+//! ```
 
 mod applied;
 mod error;
+mod files;
 mod frame;
 mod hash;
 mod history;

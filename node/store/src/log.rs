@@ -146,7 +146,7 @@ impl<F: Fs> Log<F> {
     /// Begins the frame of an entry, in a new segment if this one is full.
     pub(crate) fn begin(&mut self) -> Result<(), StoreIoError> {
         let written = self.table.get(self.newest()).bytes + self.buffer.len() as u64;
-        if written >= self.segment_bytes {
+        if written >= self.segment_bytes && written > DATA_START {
             self.roll()?;
         } else if self.buffer.len() >= BUFFER_BYTES_MAX {
             self.flush()?;

@@ -34,8 +34,8 @@ use raftery_fs::{Fs, FsFile};
 
 use crate::AppliedId;
 use crate::error::StoreIoError;
+use crate::files::remove_file;
 use crate::le::{i64_at, u32_at, u64_at};
-use crate::recovery::remove_file;
 use crate::segment::SegmentId;
 
 pub(crate) const FILE_NAME: &str = "manifest";

@@ -10,6 +10,7 @@ use raftery_fs::Fs;
 
 use crate::AppliedId;
 use crate::error::{SnapshotError, StoreIoError};
+use crate::files;
 use crate::le::{u32_at, u64_at};
 use crate::manifest::{Manifest, life_dir};
 use crate::recovery::{self, Loaded};
@@ -64,7 +65,7 @@ impl<F: Fs> Store<F> {
     /// What the file system refuses.
     pub fn receive_snapshot(&self) -> Result<SnapshotReceiver<F>, StoreIoError> {
         let (fs, root) = (&self.log.fs, &self.manifest.root);
-        let life = recovery::sweep_lives(&**fs, root, self.log.life)? + 1;
+        let life = files::sweep_lives(&**fs, root, self.log.life)? + 1;
         let dir = life_dir(root, life);
         fs.create_dir_all(&dir)
             .map_err(StoreIoError::io("create", &dir, 0))?;
@@ -120,7 +121,7 @@ impl<F: Fs> Retired<F> {
     /// # Errors
     /// What the file system refuses. What is left goes at the next start.
     pub fn remove(self) -> Result<(), StoreIoError> {
-        recovery::remove_life(&*self.fs, &self.dir)
+        files::remove_life(&*self.fs, &self.dir)
     }
 }
 
@@ -278,10 +279,8 @@ fn parse<F: Fs>(head: &[u8], id: u64, life: u64) -> Result<Files<F>, SnapshotErr
     let mut manifest =
         Manifest::decode(&head[HEADER_BYTES..], &path).map_err(SnapshotError::Damaged)?;
     let size = u64_at(head, 24);
-    let files = manifest.segments.iter().map(|sealed| sealed.bytes);
-    let total = files.fold(Some(head.len() as u64), |sum, bytes| {
-        sum?.checked_add(bytes)
-    });
+    let mut files = manifest.segments.iter().map(|sealed| sealed.bytes);
+    let total = files.try_fold(head.len() as u64, u64::checked_add);
     if total != Some(size) || u64_at(head, 16) != id {
         return Err(SnapshotError::Malformed("its header contradicts itself"));
     }

@@ -27,11 +27,11 @@ use raftery_fs::Fs;
 
 use crate::AppliedId;
 use crate::error::StoreIoError;
+use crate::files::remove_file;
 use crate::frame::{FrameAt, FrameWriter, Frames, Kind};
 use crate::history::{Location, Revision, Slot};
 use crate::index::Key;
 use crate::manifest::{ManifestFile, Sealed};
-use crate::recovery::remove_file;
 use crate::segment::{DATA_START, Segment, SegmentId};
 use crate::sync::{SyncPoint, Synced};
 

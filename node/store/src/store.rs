@@ -9,6 +9,7 @@ use raftery_fs::Fs;
 
 use crate::AppliedId;
 use crate::error::{ReadError, StoreError, StoreIoError};
+use crate::files;
 use crate::index::Index;
 use crate::log::Log;
 use crate::manifest::{Manifest, ManifestFile};
@@ -24,7 +25,8 @@ const SWEEP_MAX: usize = 1024;
 /// What may differ from member to member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreOptions {
-    /// A segment that has this many bytes is followed by the next one.
+    /// A segment that has this many bytes, its header of 4 KiB included, is followed by the next
+    /// one. Each holds one entry at least.
     pub segment_bytes: u64,
     /// A segment is rewritten when less than this share of it is alive, in percent.
     pub live_percent_min: u64,
@@ -87,7 +89,7 @@ impl<F: Fs> Store<F> {
                 dir: dir.to_path_buf(),
             });
         }
-        recovery::create(&fs, dir, checkpoint)?;
+        files::create(&fs, dir, checkpoint)?;
         let opened = Self::open(fs, dir, options)?;
         let (store, _) = opened.expect("the manifest was just written");
         Ok(store)
@@ -120,7 +122,7 @@ impl<F: Fs> Store<F> {
             manifest,
             later,
         } = loaded;
-        recovery::sweep_lives(&*fs, dir, manifest.life)?;
+        files::sweep_lives(&*fs, dir, manifest.life)?;
         let opened = Opened {
             applied: log.applied,
             checkpoint: manifest.checkpoint.clone(),

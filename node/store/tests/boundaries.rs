@@ -144,7 +144,7 @@ fn no_crash_loses_a_promise_or_leaves_half_an_entry() {
         let run = run(&fs, &steps, None);
         let pieces = unsynced(&fs);
         for (name, pattern) in PATTERNS {
-            for chosen in (0..pieces.max(1)).step_by(1 + pieces / 12) {
+            for chosen in (0..pieces.max(1)).step_by(1 + pieces / 8) {
                 let what = format!("{name}: stop {stop}, piece {chosen} of {pieces}");
                 let fs = fs.fork();
                 let mut at = 0;
@@ -174,7 +174,7 @@ fn a_crash_in_the_middle_of_recovery_changes_nothing_about_that() {
         let fs = MemFs::new(2);
         fs.stop_at(Some(stop));
         let run = run(&fs, &steps, None);
-        for _ in 0..4 {
+        for _ in 0..3 {
             let fs = fs.fork();
             fs.crash_at_random(&mut rng);
             let begun = fs.operations();

@@ -255,6 +255,6 @@ fn a_store_is_made_once() {
     let fs = MemFs::new(9);
     assert!(open(&fs).unwrap().is_none());
     drop(create(&fs).unwrap());
-    let again = Store::create(fs.clone(), dir(), common::OPTIONS, Bytes::new());
+    let again = Store::create(fs, dir(), common::OPTIONS, Bytes::new());
     assert!(matches!(again, Err(StoreIoError::Exists { .. })));
 }

@@ -16,42 +16,42 @@ pub(crate) const FOUNDING: &str = ".tmp";
 pub(crate) struct Making {
     /// Where it is made.
     pub(crate) temporary: PathBuf,
-    /// Directories whose list of names has to be synced at the end, lowest first.
-    unsynced: Vec<PathBuf>,
 }
 
-/// Makes an empty temporary directory beside `dir`, with this ending to its name.
+/// Makes an empty temporary directory beside `dir`, with this ending to its name. The directories
+/// above have durable names then: once the log has its name, only that may be unsynced, and
+/// recovery sees to it.
 pub(crate) fn begin<F: Fs>(fs: &F, dir: &Path, ending: &str) -> Result<Making, WalError> {
     let temporary = beside(dir, ending);
     remove(fs, &temporary)?;
-    let mut unsynced = vec![parent(dir).to_path_buf()];
-    // Directories that are made now must have durable names as well.
-    while let Some(made) = unsynced.last().filter(|dir| is_missing(fs, dir)) {
-        unsynced.push(parent(made).to_path_buf());
-    }
     fs.create_dir_all(&temporary)
         .map_err(WalError::io("create", &temporary))?;
-    Ok(Making {
-        temporary,
-        unsynced,
-    })
+    // An earlier attempt may have made some and failed to sync them, so all are.
+    let mut above = parent(dir);
+    loop {
+        match fs.sync_dir(above) {
+            // What this process may not open it hasn't made.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            synced => synced.map_err(WalError::sync(above))?,
+        }
+        if above.parent().is_none() || above == Path::new(".") {
+            break;
+        }
+        above = parent(above);
+    }
+    Ok(Making { temporary })
 }
 
 impl Making {
     /// Gives the log its name, durably. Everything in it is durable already.
     pub(crate) fn finish<F: Fs>(self, fs: &F, dir: &Path) -> Result<(), WalError> {
-        let Self {
-            temporary,
-            unsynced,
-        } = self;
+        let Self { temporary } = self;
         fs.sync_dir(&temporary)
             .map_err(WalError::sync(&temporary))?;
         fs.rename(&temporary, dir)
             .map_err(WalError::io("rename", &temporary))?;
-        for dir in unsynced {
-            fs.sync_dir(&dir).map_err(WalError::sync(&dir))?;
-        }
-        Ok(())
+        let parent = parent(dir);
+        fs.sync_dir(parent).map_err(WalError::sync(parent))
     }
 }
 

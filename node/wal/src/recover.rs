@@ -18,6 +18,7 @@
 use std::io;
 use std::path::Path;
 
+use raftery_defects::{Defect, is_on};
 use raftery_fs::{Fs, FsFile};
 
 use crate::frame::{Frames, State, Tail};
@@ -60,9 +61,19 @@ pub(crate) struct Damaged {
     pub(crate) newest: State,
 }
 
-/// Numbers of the segments in `dir`, ascending; none when there is no such directory.
+/// Numbers of the segments in `dir`, ascending; none when there is no such directory. Released
+/// segments alone are a log that somebody has taken apart.
 pub(crate) fn segment_numbers<F: Fs>(fs: &F, dir: &Path) -> Result<Vec<u64>, WalError> {
-    numbers(fs, dir, number_of)
+    let segments = numbers(fs, dir, number_of)?;
+    match (
+        segments.first(),
+        numbers(fs, dir, recycled_number_of)?.last(),
+    ) {
+        (None, Some(released)) => Err(WalError::SegmentMissing {
+            file: dir.join(file_name(released + 1)),
+        }),
+        _ => Ok(segments),
+    }
 }
 
 fn numbers<F: Fs>(
@@ -216,6 +227,7 @@ impl<F: Fs> Recovery<'_, F> {
         } else {
             watermark
                 .filter(|watermark| *watermark >= bad.unit_sequence)
+                .filter(|_| !is_on(Defect::CutCorruptMiddle))
                 .map(|watermark| WalError::Damaged {
                     file: segment.path.clone(),
                     offset: bad.offset,

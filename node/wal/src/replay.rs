@@ -1,5 +1,6 @@
 //! What the frames add up to.
 
+use raftery_defects::{Defect, is_on};
 use raftery_raft::{Entry, HardState, LogId, LogIndex};
 
 use crate::WalError;
@@ -89,6 +90,9 @@ impl Replay {
                     for _ in 0..state.entries {
                         sequence += 1;
                         let Some(frame) = frames.at(offset, Some(sequence))? else {
+                            if is_on(Defect::RecoverHalfBatch) && !entries.is_empty() {
+                                self.half_a_unit(&state, entries);
+                            }
                             return Ok(Stop::Bad(Bad {
                                 offset,
                                 sequence,
@@ -126,6 +130,17 @@ impl Replay {
         self.kept.push(number, state.last);
     }
 
+    /// Takes over what a torn batch has left: a defect.
+    fn half_a_unit(&mut self, state: &State, entries: Vec<Entry>) {
+        self.last = entries.last().map_or(self.last, |entry| entry.id);
+        self.replace(entries);
+        let commit = state.hard_state.commit.min(self.last.index);
+        self.hard_state = HardState {
+            commit,
+            ..state.hard_state
+        };
+    }
+
     fn unit(&mut self, kind: Kind, state: &State, entries: Vec<Entry>) -> Result<(), &'static str> {
         if kind == Kind::Reset {
             self.base = state.base;
@@ -142,6 +157,9 @@ impl Replay {
         }
         self.hard_state = state.hard_state;
         self.repair_until = state.repair_until;
+        if is_on(Defect::ForgetVote) {
+            self.hard_state.vote = None;
+        }
         self.watermark = self.watermark.max(state.watermark);
         Ok(())
     }

@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{Model, Run, Step, batch, create, data, hard_state, open, reopen, run, story};
+use common::{
+    Model, Run, Step, batch, create, data, hard_state, long_story, open, reopen, run, story,
+};
 use raftery_fs::{Fate, MemFs, Piece};
 
 /// Pieces that a crash now would decide about.
@@ -25,8 +27,9 @@ fn check_recovered(fs: &MemFs, run: &Run, what: &str) -> Option<Model> {
     };
     let model = Model::from(&recovered);
     // A batch may leave the log as it was: then either number is right.
-    let found = run.models.iter().rposition(|known| *known == model);
-    let found = found.unwrap_or_else(|| panic!("{what}: a log that never was"));
+    let found = run
+        .find(&model)
+        .unwrap_or_else(|| panic!("{what}: a log that never was"));
     assert!(
         found + 1 >= run.acknowledged,
         "{what}: {found} of {}",
@@ -46,7 +49,7 @@ fn check_life_after(fs: &MemFs, model: &Model, what: &str) {
         "{what}: recovery promised more"
     );
     assert_eq!(recovered.torn_tail, None, "{what}: the tail was left");
-    let last = recovered.entries.last().unwrap().id.index.0;
+    let last = model.last().index.0;
     let next = batch(1, hard_state(99, last), vec![data(99, last + 1, 40)]);
     wal.append(&next).unwrap();
     wal.sync().unwrap();
@@ -100,9 +103,19 @@ const PATTERNS: [Pattern; 7] = [
 
 #[test]
 fn no_crash_loses_a_promise_or_leaves_half_a_batch() {
-    let steps = story();
+    check_every_crash(&story(), 24);
+}
+
+#[test]
+fn no_crash_loses_a_promise_while_segments_are_cut_and_recycled() {
+    check_every_crash(&long_story(), 6);
+}
+
+/// Crashes at every operation, with at most about this many pieces for each pattern.
+fn check_every_crash(steps: &[Step], pieces_max: usize) {
     let whole = MemFs::new(1);
-    let all = run(&whole, &steps);
+    let all = run(&whole, steps);
+    assert!(all.error.is_none(), "{:?}", all.error);
     assert_eq!(
         all.acknowledged,
         all.models.len(),
@@ -112,11 +125,11 @@ fn no_crash_loses_a_promise_or_leaves_half_a_batch() {
     for stop in 0..=whole.operations() {
         let fs = MemFs::new(1);
         fs.stop_at(Some(stop));
-        let run = run(&fs, &steps);
+        let run = run(&fs, steps);
         let pieces = unsynced(&fs).len();
         for (name, pattern) in PATTERNS {
             // Zeroing a segment leaves many pieces of no interest.
-            for chosen in (0..pieces.max(1)).step_by(1 + pieces / 24) {
+            for chosen in (0..pieces.max(1)).step_by(1 + pieces / pieces_max) {
                 let what = format!("{name}: stop {stop}, piece {chosen} of {pieces}");
                 let fs = fs.fork();
                 let mut at = 0;
@@ -136,15 +149,19 @@ fn no_crash_loses_a_promise_or_leaves_half_a_batch() {
 
 #[test]
 fn a_crash_in_the_middle_of_recovery_changes_nothing_about_that() {
-    let steps = story();
+    check_interrupted_recoveries(&story());
+    check_interrupted_recoveries(&long_story());
+}
+
+fn check_interrupted_recoveries(steps: &[Step]) {
     let whole = MemFs::new(2);
-    run(&whole, &steps);
+    run(&whole, steps);
     let mut rng = fastrand::Rng::with_seed(2);
     let mut interrupted = 0;
     for stop in 0..=whole.operations() {
         let fs = MemFs::new(2);
         fs.stop_at(Some(stop));
-        let run = run(&fs, &steps);
+        let run = run(&fs, steps);
         for _ in 0..4 {
             let fs = fs.fork();
             fs.crash_at_random(&mut rng);

@@ -66,9 +66,14 @@ impl Disk {
         }
     }
 
+    /// Whether the process is dead.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.stop_at.is_some_and(|at| self.operations >= at)
+    }
+
     /// Counts an operation that changes something, or refuses it.
     pub(super) fn operation(&mut self) -> io::Result<u64> {
-        if self.stop_at.is_some_and(|at| self.operations >= at) {
+        if self.has_stopped() {
             return Err(io::Error::other("the process died here"));
         }
         let operation = self.operations;

@@ -1,5 +1,7 @@
 //! Changes of membership, one at a time (§4.1, §4.3), active once committed.
 
+use raftery_defects::{Defect, is_on};
+
 use super::Raft;
 use crate::role::{Role, Transfer};
 use crate::tracker::Progress;
@@ -35,7 +37,9 @@ impl Raft {
         if !self.has_committed_in_term() {
             return Err(ProposeError::NothingCommittedInTerm);
         }
-        if let Some(index) = leader.pending_conf {
+        if let Some(index) = leader.pending_conf
+            && !is_on(Defect::TwoChangesAtOnce)
+        {
             return Err(ProposeError::ConfChangePending { index });
         }
         let actual = self.membership.index;

@@ -1,5 +1,7 @@
 //! Elections: PreVote (§9.6), votes (§3.4, §3.6.1), leader stickiness (§4.2.3, §6.2).
 
+use raftery_defects::{Defect, is_on};
+
 use super::Raft;
 use crate::quorum::PollOutcome;
 use crate::role::{Candidate, Poll, Role};
@@ -155,15 +157,37 @@ impl Raft {
 
     /// Whether the vote of this term is still to be had by `from`.
     fn is_vote_free(&self, from: MemberId) -> bool {
-        self.vote == Some(from) || (self.vote.is_none() && self.leader().is_none())
+        self.vote == Some(from)
+            || (self.vote.is_none() && self.leader().is_none())
+            || is_on(Defect::VoteTwice)
+    }
+
+    /// Whether this member was removed, so that nothing behind what it knows as committed rests on
+    /// it. If those who stay don't know yet that a joint configuration was left, they need its vote,
+    /// and what only it has mustn't be in their way: they could never elect anyone.
+    ///
+    /// What is committed later isn't lost by that. It needs a majority of those who stay. Who is
+    /// elected while the old configuration is joint has one, too. Who is elected by `n` of which
+    /// this member is the only one to leave has `n / 2` of the others at least, and those overlap
+    /// every majority of `n - 1`.
+    fn has_left(&self) -> bool {
+        self.membership.removed.contains(&self.me())
     }
 
     /// §3.6.1: the candidate's log isn't behind. A `LogId` compares its term first.
     fn is_up_to_date(&self, last: LogId) -> bool {
-        last >= self.log.last_id() && self.may_vote_for(last)
+        let own = if self.has_left() {
+            self.log.commit_id()
+        } else {
+            self.log.last_id()
+        };
+        (last >= own || is_on(Defect::VoteForStaleLog)) && self.may_vote_for(last)
     }
 
     pub(super) fn on_pre_vote_response(&mut self, from: MemberId, term: Term, granted: bool) {
+        if is_on(Defect::CountPreVotes) && term == self.term {
+            self.on_vote_response(from, granted);
+        }
         let Role::PreCandidate(poll) = &mut self.role else {
             return;
         };

@@ -1,5 +1,7 @@
 //! What a follower does with its leader's appends and heartbeats (§3.5).
 
+use raftery_defects::{Defect, is_on};
+
 use super::Raft;
 use crate::role::Role;
 use crate::{Entry, LogId, LogIndex, MemberId, MessageBody};
@@ -18,7 +20,9 @@ impl Raft {
             // As if it was lost: what it says of this log is about to be out of date.
             return;
         }
-        if !self.log.holds_or_held(prev) {
+        let fits = self.log.holds_or_held(prev)
+            || (is_on(Defect::AppendWithoutMatch) && prev.index <= self.log.last_index());
+        if !fits {
             let base = self.log.base();
             let hint = self.log.last_at_most(prev.index, prev.term);
             let body = MessageBody::AppendRejected {
@@ -62,6 +66,11 @@ impl Raft {
         let accepted = match &self.role {
             Role::Follower(follower) => follower.accepted,
             Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => LogIndex(0),
+        };
+        let accepted = if is_on(Defect::CommitBeyondTaken) {
+            self.log.last_index()
+        } else {
+            accepted
         };
         self.commit_to(commit.min(accepted));
         if commit <= self.log.commit() {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use raftery_defects::{Defect, is_on};
+
 use super::Raft;
 use crate::lease::Lease;
 use crate::limits::UNCOMMITTED_BYTES_MAX;
@@ -99,6 +101,21 @@ impl Raft {
         self.lease_until().filter(|until| self.now < *until)
     }
 
+    /// As [`Raft::of_voters`], but learners may stand in for voters: a defect.
+    fn of_voters_and_learners<T: Ord + Copy>(
+        &self,
+        own: T,
+        of: impl Fn(MemberId) -> T,
+    ) -> Option<T> {
+        let Role::Leader(leader) = &self.role else {
+            return None;
+        };
+        let mut values: Vec<_> = leader.progress.keys().map(|id| of(*id)).collect();
+        values.push(own);
+        values.sort_unstable_by(|a, b| b.cmp(a));
+        values.get(self.membership.voters.len() / 2).copied()
+    }
+
     /// One heartbeat round; it confirms the reads that came before it.
     pub(super) fn beat(&mut self) {
         self.attach_reads();
@@ -108,7 +125,11 @@ impl Raft {
         leader.heartbeat_due = self.now + self.config.heartbeat_interval;
         leader.lease.round_sent(leader.heartbeat, self.now);
         for (to, progress) in &leader.progress {
-            let commit = self.log.commit().min(progress.matched);
+            let commit = if is_on(Defect::CommitBeyondTaken) {
+                self.log.commit()
+            } else {
+                self.log.commit().min(progress.matched)
+            };
             let body = MessageBody::Heartbeat {
                 number: leader.heartbeat,
                 commit,
@@ -162,10 +183,18 @@ impl Raft {
         let Role::Leader(leader) = &self.role else {
             return None;
         };
-        let durable = self.of_voters(self.log.durable(), |id| {
-            leader.progress.get(&id).map_or(LogIndex(0), |p| p.matched)
-        })?;
-        let is_own = self.log.term(durable) == Some(self.term);
+        let own = if is_on(Defect::CountOwnUnsynced) {
+            self.log.last_index()
+        } else {
+            self.log.durable()
+        };
+        let matched = |id| leader.progress.get(&id).map_or(LogIndex(0), |p| p.matched);
+        let durable = if is_on(Defect::CountLearners) {
+            self.of_voters_and_learners(own, matched)
+        } else {
+            self.of_voters(own, matched)
+        }?;
+        let is_own = self.log.term(durable) == Some(self.term) || is_on(Defect::CommitEarlierTerm);
         (is_own && durable > self.log.commit()).then_some(durable)
     }
 

@@ -30,6 +30,8 @@
 //! of C1 once C3 is committed: a majority of C2 committed it, every majority of C1 overlaps that
 //! one, and who is in both refuses the vote.
 
+use raftery_defects::{Defect, is_on};
+
 use super::Raft;
 use crate::limits::{PERSIST_BATCH_BYTES_MAX, PERSIST_BATCHES_IN_FLIGHT_MAX};
 use crate::role::Role;
@@ -140,7 +142,7 @@ impl Raft {
 
     /// Says what has become durable; `has_synced` when entries just have.
     pub(super) fn settle(&mut self, has_synced: bool) {
-        if !self.persistence.is_term_durable() {
+        if !self.persistence.is_term_durable() && !is_on(Defect::AnswerVoteBeforeSync) {
             return;
         }
         if let Some(to) = self.owed_vote.take() {

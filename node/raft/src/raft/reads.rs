@@ -1,6 +1,8 @@
 //! Linearizable reads (§6.4): at once while the lease holds; otherwise one heartbeat round confirms
 //! all reads that came before it.
 
+use raftery_defects::{Defect, is_on};
+
 use super::Raft;
 use crate::limits::READS_WAITING_MAX;
 use crate::role::{Read, ReadRound, Role};
@@ -82,7 +84,7 @@ impl Raft {
         self.grant_by_lease();
         let is_due = matches!(&self.role, Role::Leader(leader)
             if !leader.reads.waiting.is_empty() && leader.reads.rounds.is_empty());
-        if is_due && self.has_committed_in_term() {
+        if is_due && (self.has_committed_in_term() || is_on(Defect::ReadBeforeOwnCommit)) {
             self.beat();
         }
     }
@@ -121,7 +123,7 @@ impl Raft {
     /// the own term is committed: until then the leader doesn't know what is committed.
     pub(super) fn attach_reads(&mut self) {
         self.grant_by_lease();
-        let has_committed = self.has_committed_in_term();
+        let has_committed = self.has_committed_in_term() || is_on(Defect::ReadBeforeOwnCommit);
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -144,6 +146,9 @@ impl Raft {
             return;
         }
         let answered = self.of_voters(leader.heartbeat, |id| {
+            if is_on(Defect::ReadUnconfirmed) {
+                return leader.heartbeat;
+            }
             leader.progress.get(&id).map_or(0, |p| p.heartbeat_answered)
         });
         let Role::Leader(leader) = &mut self.role else {

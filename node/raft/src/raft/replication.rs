@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use raftery_defects::{Defect, is_on};
+
 use super::{Outbox, Raft};
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::log::Log;
@@ -137,11 +139,17 @@ struct Sender<'a> {
 impl Sender<'_> {
     /// Sends the next append if there is one to send; gives whether there may be another.
     fn send_next(&mut self, to: MemberId, progress: &mut Progress) -> bool {
+        // Figure 3.7 needs an entry that arrives and the one behind it that doesn't.
+        let bytes_max = if is_on(Defect::CommitEarlierTerm) {
+            1
+        } else {
+            MESSAGE_BYTES_MAX
+        };
         match &mut progress.state {
             ProgressState::Probe { waiting } => {
                 if !*waiting {
                     *waiting = true;
-                    let entries = self.log.copy_after(progress.next.prev(), MESSAGE_BYTES_MAX);
+                    let entries = self.log.copy_after(progress.next.prev(), bytes_max);
                     self.append(to, progress, entries);
                 }
                 false
@@ -149,7 +157,7 @@ impl Sender<'_> {
             ProgressState::Replicate { inflight } => {
                 let has_entries = progress.next <= self.log.last_index();
                 if has_entries && !inflight.is_full() {
-                    let entries = self.log.copy_after(progress.next.prev(), MESSAGE_BYTES_MAX);
+                    let entries = self.log.copy_after(progress.next.prev(), bytes_max);
                     let last = LogIndex(progress.next.prev().0 + entries.len() as u64);
                     inflight.add(last, entries.iter().map(Entry::cost).sum());
                     self.append(to, progress, entries);

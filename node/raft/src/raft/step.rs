@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
+use raftery_defects::{Defect, is_on};
+
 use super::Raft;
 use crate::role::Role;
 use crate::{Instant, MemberId, MessageBody, PeerMessage, StepError, Term};
@@ -72,6 +74,7 @@ impl Raft {
     fn meet_term(&mut self, from: MemberId, term: Term, body: &MessageBody) -> bool {
         match term.cmp(&self.term) {
             Ordering::Equal => true,
+            Ordering::Less if is_on(Defect::TakeOldTerms) => true,
             Ordering::Less => {
                 self.answer_old_term(from, body);
                 false
@@ -110,10 +113,12 @@ impl Raft {
     fn answer_old_term(&mut self, from: MemberId, body: &MessageBody) {
         let answer = match body {
             MessageBody::PreVote { .. } => MessageBody::PreVoteResponse { granted: false },
-            MessageBody::Vote { .. } => MessageBody::VoteResponse { granted: false },
             // Number 0 confirms nothing: the sender may lead this very term by the time that it
-            // gets this, and would take another number for an answer to its own.
-            MessageBody::Append { .. }
+            // gets this, and would take another number for an answer to its own. Nor does it refuse
+            // anything: a candidate may campaign in this very term by then, and would take a
+            // refused vote for an answer to its new question.
+            MessageBody::Vote { .. }
+            | MessageBody::Append { .. }
             | MessageBody::Heartbeat { .. }
             | MessageBody::InstallSnapshot { .. } => MessageBody::HeartbeatResponse {
                 number: 0,

@@ -109,6 +109,23 @@ fn one_vote_a_term_and_none_for_a_shorter_log() {
     assert_eq!(ready.messages, refusal, "A has the vote of term 2");
 }
 
+/// It may ask again in the term that it learns of, and would take a refusal for the answer to that.
+#[test]
+fn a_candidate_of_an_old_term_learns_of_the_new_one_and_is_refused_nothing() {
+    let mut raft = member(B);
+    let vote = |last| MessageBody::Vote {
+        last,
+        transfer: None,
+    };
+    step(&mut raft, message(C, B, 2, vote(log_id(0, 0))));
+    let ready = step(&mut raft, message(A, B, 1, vote(log_id(1, 1))));
+    let answer = MessageBody::HeartbeatResponse {
+        number: 0,
+        promise: Duration::ZERO,
+    };
+    assert_eq!(ready.messages, [message(B, A, 2, answer)]);
+}
+
 #[test]
 fn an_append_is_accepted_only_when_durable_and_one_answer_covers_a_sync() {
     let mut raft = member(B);

@@ -3,15 +3,21 @@
 //! Said of each entry alone: an index and a term have one content and one predecessor, in all
 //! logs and for ever. The property follows by going back step by step.
 
-use std::collections::HashMap;
-
 use raftery_raft::{LogId, Payload};
 
 use super::{Invariant, Observation};
 
 #[derive(Debug, Default)]
 pub(super) struct LogMatching {
-    entries: HashMap<LogId, (LogId, Payload)>,
+    /// By index, those of each term: few.
+    entries: Vec<Vec<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    id: LogId,
+    before: LogId,
+    payload: Payload,
 }
 
 impl Invariant for LogMatching {
@@ -24,30 +30,37 @@ impl Invariant for LogMatching {
             member,
             before,
             entries,
+            ..
         } = observation
         else {
             return Ok(());
         };
         let mut before = *before;
         for entry in *entries {
-            let known = self
-                .entries
-                .entry(entry.id)
-                .or_insert_with(|| (before, entry.payload.clone()));
-            if known.0 != before {
-                let other = known.0;
-                return Err(format!(
-                    "{member}: {} follows {before}, elsewhere {other}",
-                    entry.id
-                ));
+            let (id, place) = (entry.id, usize::try_from(entry.id.index.0));
+            let place = place.expect("a short log");
+            if self.entries.len() <= place {
+                self.entries.resize_with(place + 1, Vec::new);
             }
-            if known.1 != entry.payload {
-                return Err(format!(
-                    "{member}: {} has another content elsewhere",
-                    entry.id
-                ));
+            let found = self.entries[place].iter().find(|known| known.id == id);
+            match found {
+                None => self.entries[place].push(Known {
+                    id,
+                    before,
+                    payload: entry.payload.clone(),
+                }),
+                Some(known) if known.before != before => {
+                    let other = known.before;
+                    return Err(format!(
+                        "{member}: {id} follows {before}, elsewhere {other}"
+                    ));
+                }
+                Some(known) if known.payload != entry.payload => {
+                    return Err(format!("{member}: {id} has another content elsewhere"));
+                }
+                Some(_) => {}
             }
-            before = entry.id;
+            before = id;
         }
         Ok(())
     }

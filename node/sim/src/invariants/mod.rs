@@ -1,31 +1,53 @@
 //! Properties that must hold, one a file, fed with what is observed. Sections are those of
 //! Ongaro's thesis.
 
+mod acknowledged_is_recovered;
+mod durable_promises;
 mod election_safety;
 mod leader_completeness;
-mod linearizable_reads;
+mod linearizability;
 mod log_matching;
 mod no_lost_write;
+mod state_is_replayed;
 mod state_machine_safety;
+mod terms_and_votes;
 
-use raftery_raft::{Entry, LogId, LogIndex, MemberId, ReadId, Term};
+use raftery_raft::{Entry, HardState, LogId, LogIndex, MemberId, ReadId, Term};
 
-use crate::machine::{Machine, WriteId};
+use crate::clients::{Key, Value, Write, WriteId};
+use crate::machine::Machine;
+use crate::member::Running;
+use crate::shadow::Shadow;
 
 /// Something that was seen.
 #[derive(Debug)]
 pub(crate) enum Observation<'a> {
+    /// A member started. The verdict on what its disk gave back.
+    Started {
+        member: MemberId,
+        hard_state: &'a HardState,
+        /// What the state machine holds.
+        applied: LogIndex,
+        verdict: &'a Result<(), String>,
+    },
+    /// A member's log has `entries` after `before` now, or nothing new if there are none.
+    Written {
+        member: MemberId,
+        hard_state: &'a HardState,
+        before: LogId,
+        entries: &'a [Entry],
+    },
     /// A member took office; its log as it was then.
     Elected {
         member: MemberId,
         term: Term,
-        log: &'a [Entry],
+        log: &'a Running,
     },
-    /// A member's log has `entries` after `before` now.
-    Written {
+    /// A member made a promise; what its disk has acknowledged.
+    Promised {
         member: MemberId,
-        before: LogId,
-        entries: &'a [Entry],
+        promise: Promise,
+        shadow: &'a Shadow,
     },
     /// A member, in `term`, was handed entries to apply.
     Applied {
@@ -33,23 +55,42 @@ pub(crate) enum Observation<'a> {
         term: Term,
         entries: &'a [Entry],
     },
-    /// A member started: its state machine is empty.
-    Started { member: MemberId },
-    /// A client was told that its write is safe.
-    Acknowledged { write: WriteId, id: LogId },
+    /// A client asks for a write.
+    WriteAsked { write: Write },
+    /// A client was told that its write is safe, and whether the comparison held.
+    WriteAnswered {
+        write: WriteId,
+        id: LogId,
+        took_effect: bool,
+    },
     /// A client asks for a read.
     ReadAsked { read: ReadId },
-    /// A read is served at `index`.
-    ReadServed {
+    /// A read is served from the state as of `at`.
+    ReadAnswered {
         member: MemberId,
         read: ReadId,
-        index: LogIndex,
+        key: Key,
+        at: LogIndex,
+        value: Value,
     },
-    /// All is healed and quiet: a member's state machine.
-    Converged {
+    /// A member's state machine, at a time when it matters.
+    State {
         member: MemberId,
         machine: &'a Machine,
     },
+    /// A snapshot took the state machine's place.
+    Installed { member: MemberId, last: LogId },
+    /// All is healed and quiet, and a member has applied up to here.
+    Converged { member: MemberId, applied: LogIndex },
+}
+
+/// What others build on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Promise {
+    /// The vote of this term.
+    Vote { term: Term, to: MemberId },
+    /// The log up to here.
+    Holds(LogId),
 }
 
 /// One property.
@@ -68,12 +109,16 @@ pub(crate) struct Invariants(Vec<Box<dyn Invariant>>);
 impl Default for Invariants {
     fn default() -> Self {
         Self(vec![
+            Box::<acknowledged_is_recovered::AcknowledgedIsRecovered>::default(),
+            Box::<durable_promises::DurablePromises>::default(),
             Box::<election_safety::ElectionSafety>::default(),
-            Box::<log_matching::LogMatching>::default(),
             Box::<leader_completeness::LeaderCompleteness>::default(),
-            Box::<state_machine_safety::StateMachineSafety>::default(),
-            Box::<linearizable_reads::LinearizableReads>::default(),
+            Box::<linearizability::Linearizability>::default(),
+            Box::<log_matching::LogMatching>::default(),
             Box::<no_lost_write::NoLostWrite>::default(),
+            Box::<state_is_replayed::StateIsReplayed>::default(),
+            Box::<state_machine_safety::StateMachineSafety>::default(),
+            Box::<terms_and_votes::TermsAndVotes>::default(),
         ])
     }
 }

@@ -1,15 +1,26 @@
-//! A write that was acknowledged is on every member in the end, where it was acknowledged.
-
-use std::collections::BTreeMap;
+//! A write that was acknowledged is in the log where it was acknowledged, and every member has
+//! applied it in the end.
 
 use raftery_raft::LogId;
 
 use super::{Invariant, Observation};
-use crate::machine::WriteId;
+use crate::clients::WriteId;
+use crate::model::Model;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct NoLostWrite {
-    acknowledged: BTreeMap<WriteId, LogId>,
+    acknowledged: Vec<(WriteId, LogId)>,
+    /// What was applied first at each index: that others apply the same is another property.
+    model: Model,
+}
+
+impl Default for NoLostWrite {
+    fn default() -> Self {
+        Self {
+            acknowledged: Vec::new(),
+            model: Model::new(),
+        }
+    }
 }
 
 impl Invariant for NoLostWrite {
@@ -19,27 +30,23 @@ impl Invariant for NoLostWrite {
 
     fn observe(&mut self, observation: &Observation<'_>) -> Result<(), String> {
         match observation {
-            Observation::Acknowledged { write, id } => {
-                if let Some(other) = self.acknowledged.insert(*write, *id) {
-                    return Err(format!("{write:?} acknowledged twice, at {other} and {id}"));
+            Observation::Applied { entries, .. } => {
+                for entry in *entries {
+                    self.model.apply(entry);
                 }
             }
-            Observation::Converged { member, machine } => {
+            Observation::WriteAnswered { write, id, .. } => self.acknowledged.push((*write, *id)),
+            Observation::Converged { member, applied } => {
                 for (write, id) in &self.acknowledged {
-                    let found = machine.writes.get(write);
-                    if found != Some(id) {
+                    let found = self.model.effect(id.index).map(|(write, _)| write.id);
+                    if found != Some(*write) || id.index > *applied {
                         return Err(format!(
                             "{member} lacks {write:?}, acknowledged at {id}: found {found:?}"
                         ));
                     }
                 }
             }
-            Observation::Elected { .. }
-            | Observation::Written { .. }
-            | Observation::Applied { .. }
-            | Observation::Started { .. }
-            | Observation::ReadAsked { .. }
-            | Observation::ReadServed { .. } => {}
+            _ => {}
         }
         Ok(())
     }

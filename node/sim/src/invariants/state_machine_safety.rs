@@ -20,8 +20,16 @@ impl Invariant for StateMachineSafety {
 
     fn observe(&mut self, observation: &Observation<'_>) -> Result<(), String> {
         match observation {
-            Observation::Started { member } => {
-                self.applied.insert(*member, LogIndex(0));
+            Observation::Started {
+                member, applied, ..
+            } => {
+                self.applied.insert(*member, *applied);
+            }
+            Observation::Installed { member, last } => {
+                let before = self.applied.insert(*member, last.index).unwrap_or_default();
+                if before >= last.index {
+                    return Err(format!("{member} goes back from {before} to {last}"));
+                }
             }
             Observation::Applied {
                 member, entries, ..
@@ -35,7 +43,10 @@ impl Invariant for StateMachineSafety {
                     *applied = index;
                     let position = usize::try_from(index.prev().0).expect("a short log");
                     match self.committed.get(position) {
-                        None => self.committed.push(entry.clone()),
+                        None if position == self.committed.len() => {
+                            self.committed.push(entry.clone());
+                        }
+                        None => return Err(format!("nobody applied what is before {index}")),
                         Some(known) if known == entry => {}
                         Some(known) => {
                             let (own, other) = (entry.id, known.id);
@@ -44,12 +55,7 @@ impl Invariant for StateMachineSafety {
                     }
                 }
             }
-            Observation::Elected { .. }
-            | Observation::Written { .. }
-            | Observation::Acknowledged { .. }
-            | Observation::ReadAsked { .. }
-            | Observation::ReadServed { .. }
-            | Observation::Converged { .. } => {}
+            _ => {}
         }
         Ok(())
     }

@@ -1,33 +1,35 @@
 //! What members want done.
 
-use raftery_raft::{Entry, LogId, LogIndex, MemberId, Payload, RoleKind, Status, dispatch};
+use raftery_raft::{
+    ConfChange, Entry, MemberId, MessageBody, Payload, PeerMessage, RoleKind, Status, dispatch,
+};
 
-use super::{Broken, World, wal};
+use super::{Broken, World};
 use crate::faults::{happens, micros};
-use crate::invariants::Observation;
+use crate::invariants::{Observation, Promise};
 use crate::member::{Effect, Effects};
 use crate::queue::Event;
 
-impl World {
+impl World<'_> {
     /// Carries out everything that a member wants done, with the loop that the server runs, and
     /// schedules its next tick.
     pub(super) fn settle(&mut self, id: MemberId) -> Result<(), Broken> {
         loop {
-            let running = self
-                .members
-                .get_mut(&id)
-                .and_then(|member| member.running.as_mut());
-            let Some(running) = running else {
+            let member = self.members.get_mut(&id).expect("installed");
+            let Some(running) = &mut member.running else {
                 return Ok(());
             };
             let mut effects = Effects::default();
             dispatch(&mut running.raft, &mut effects);
-            running.raft.check_invariants();
             if effects.0.is_empty() {
                 break;
             }
+            running.raft.check_invariants();
             for effect in effects.0 {
                 self.carry_out(id, effect)?;
+                if self.members[&id].running.is_none() {
+                    return Ok(()); // its disk ended it
+                }
             }
         }
         self.schedule_tick(id);
@@ -39,108 +41,196 @@ impl World {
             Effect::Persist(batch) => {
                 let member = self.members.get_mut(&id).expect("it acts");
                 let running = member.running.as_mut().expect("it acts");
-                let before = running.write(&batch.entries);
-                let entries = &batch.entries;
+                let before = running.write(&batch);
                 self.invariants.observe(&Observation::Written {
                     member: id,
+                    hard_state: &batch.hard_state,
                     before,
-                    entries,
+                    entries: &batch.entries,
                 })?;
                 member.disk.queue(batch);
                 self.begin_sync(id).map(drop)
             }
-            Effect::Send(message) => {
-                let Self {
-                    rng,
-                    weather,
-                    faults,
-                    now,
-                    ..
-                } = self;
-                let arrivals = self.network.route(rng, weather, faults, *now, &message);
-                for at in arrivals.into_iter().flatten() {
-                    self.queue.put(at, Event::Deliver(message.clone()));
-                }
-                Ok(())
-            }
-            Effect::Apply(entries) => self.apply(id, &entries),
-            Effect::ServeRead(grant) => {
-                self.clients.reads += 1;
-                self.invariants.observe(&Observation::ReadServed {
-                    member: id,
-                    read: grant.id,
-                    index: grant.index,
-                })
-            }
-            Effect::Status(status) => self.show(id, &status),
+            Effect::Send(message) => self.send(id, message),
+            Effect::Apply(entries) => self.take_committed(id, entries),
+            Effect::Install(meta) => self.install_snapshot(id, &meta),
+            Effect::SendSnapshot(to) => self.send_snapshot(id, to),
+            Effect::ServeRead(grant) => self.serve_read(id, grant),
+            Effect::Status(status) => self.show(id, status),
         }
+    }
+
+    fn send(&mut self, id: MemberId, message: PeerMessage) -> Result<(), Broken> {
+        let member = &self.members[&id];
+        let promise = match &message.body {
+            MessageBody::VoteResponse { granted: true } => Some(Promise::Vote {
+                term: message.term,
+                to: message.to,
+            }),
+            MessageBody::AppendAccepted { matched } => {
+                let running = member.running.as_ref().expect("it acts");
+                running.id_at(*matched).map(Promise::Holds)
+            }
+            _ => None,
+        };
+        if let Some(promise) = promise {
+            self.invariants.observe(&Observation::Promised {
+                member: id,
+                promise,
+                shadow: &member.disk.shadow,
+            })?;
+        }
+        self.report.transfers += u64::from(message.body == MessageBody::TimeoutNow);
+        let arrivals = self.network.route(
+            &mut self.rng,
+            &self.weather,
+            &mut self.report.faults,
+            self.now,
+            &message,
+        );
+        let mut to = message.to;
+        if arrivals[0].is_some() && happens(&mut self.rng, self.weather.misdelivered) {
+            let ids: Vec<_> = self.members.keys().copied().collect();
+            to = self.rng.choice(ids).expect("members exist");
+            self.report.faults.misdelivered += u64::from(to != message.to);
+        }
+        let Some(receiver) = self.members.get(&to) else {
+            return Ok(());
+        };
+        let (member, life) = (to, receiver.life);
+        let deliver = |message| Event::Deliver {
+            member,
+            life,
+            message,
+        };
+        match arrivals {
+            [None, None] => {}
+            [Some(at), None] | [None, Some(at)] => self.queue.put(at, deliver(message)),
+            [Some(first), Some(second)] => {
+                self.queue.put(first, deliver(message.clone()));
+                self.queue.put(second, deliver(message));
+            }
+        }
+        Ok(())
     }
 
     /// Writes what has queued and schedules the end of the sync, if one begins.
     pub(super) fn begin_sync(&mut self, id: MemberId) -> Result<bool, Broken> {
         let member = self.members.get_mut(&id).expect("installed");
-        let begins = member.disk.begin_sync().map_err(wal)?;
+        let begins = match member.disk.begin_sync() {
+            Ok(begins) => begins,
+            Err(error) => {
+                self.disk_failed(id, error)?;
+                return Ok(false);
+            }
+        };
         if begins {
-            let takes = if happens(&mut self.rng, self.weather.slow_syncs) {
-                self.faults.slow_syncs += 1;
+            let takes = if self.now < member.disk.slow_until {
+                micros(&mut self.rng, 20_000, 200_000)
+            } else if happens(&mut self.rng, self.weather.slow_syncs) {
+                self.report.faults.slow_syncs += 1;
                 micros(&mut self.rng, 50_000, 500_000)
             } else {
                 micros(&mut self.rng, 500, 4_000)
             };
             let life = member.life;
-            self.queue
-                .put(self.now + takes, Event::Synced { member: id, life });
+            self.after(takes, Event::Synced { member: id, life });
         }
         Ok(begins)
     }
 
-    fn apply(&mut self, id: MemberId, entries: &[Entry]) -> Result<(), Broken> {
-        let running = self
-            .members
-            .get_mut(&id)
-            .and_then(|member| member.running.as_mut());
-        let running = running.expect("it acts");
-        let status = running.raft.status();
-        let (member, term) = (id, status.term);
+    /// Committed entries for the state machine, which may lag.
+    fn take_committed(&mut self, id: MemberId, entries: Vec<Entry>) -> Result<(), Broken> {
+        let member = self.members.get_mut(&id).expect("it acts");
+        let life = member.life;
+        let running = member.running.as_mut().expect("it acts");
+        let status = running.shown.as_ref().expect("the first effect");
+        let is_joint =
+            |entry: &Entry| matches!(entry.payload, Payload::ConfChange(ConfChange::LeaveJoint));
+        self.report.joint += entries.iter().filter(|entry| is_joint(entry)).count() as u64
+            * u64::from(status.role == RoleKind::Leader);
+        self.report.changes += entries
+            .iter()
+            .filter(|e| matches!(e.payload, Payload::ConfChange(_)))
+            .count() as u64
+            * u64::from(status.role == RoleKind::Leader);
         self.invariants.observe(&Observation::Applied {
-            member,
-            term,
-            entries,
+            member: id,
+            term: status.term,
+            entries: &entries,
         })?;
-        for entry in entries {
-            running.machine.apply(entry);
-            self.changes += u64::from(
-                status.role == RoleKind::Leader && matches!(entry.payload, Payload::ConfChange(_)),
-            );
-            let Some((term, write)) = running.waiters.remove(&entry.id.index) else {
-                continue;
-            };
-            // Otherwise another leader's entry took its place: the client is told so.
-            if term == entry.id.term {
-                self.clients.acknowledged += 1;
-                let id = LogId {
-                    term,
-                    index: entry.id.index,
-                };
-                self.invariants
-                    .observe(&Observation::Acknowledged { write, id })?;
-            }
+        let lags = !running.to_apply.is_empty();
+        running.to_apply.extend(entries);
+        if lags {
+            return Ok(());
         }
-        let applied: LogIndex = running.machine.applied;
-        running.raft.on_applied(self.now, applied);
-        Ok(())
+        if happens(&mut self.rng, self.weather.slow_applies) {
+            self.faults().slow_applies += 1;
+            let takes = micros(&mut self.rng, 1_000, 100_000);
+            self.after(takes, Event::Apply { member: id, life });
+            return Ok(());
+        }
+        self.apply(id)
     }
 
-    fn show(&mut self, id: MemberId, status: &Status) -> Result<(), Broken> {
-        let running = self
-            .members
-            .get_mut(&id)
-            .and_then(|member| member.running.as_mut());
-        let running = running.expect("it acts");
-        // A leader's first status: later ones say that it has committed.
-        if status.role == RoleKind::Leader && !status.has_committed_in_term {
-            self.elections += 1;
-            let (member, term, log) = (id, status.term, &running.log[..]);
+    /// The state machine does what it was handed.
+    pub(super) fn apply(&mut self, id: MemberId) -> Result<(), Broken> {
+        let now = self.local(id);
+        let member = self.members.get_mut(&id).expect("it acts");
+        let running = member.running.as_mut().expect("it acts");
+        let mut done = Vec::new();
+        let entries = std::mem::take(&mut running.to_apply);
+        let Some(last) = entries.last().map(|entry| entry.id.index) else {
+            return Ok(()); // a snapshot came first
+        };
+        for entry in entries {
+            let effect = match running.machine.apply(&entry) {
+                Ok(effect) => effect,
+                Err(error) => return self.disk_failed(id, error),
+            };
+            let waiter = running.waiters.remove(&entry.id.index);
+            // Otherwise another leader's entry took its place: the client is told so.
+            if let Some((term, write)) = waiter
+                && term == entry.id.term
+            {
+                let took_effect = effect.is_some_and(|(_, took_effect)| took_effect);
+                done.push((write, entry.id, took_effect));
+            }
+        }
+        if let Err(error) = running.machine.store.flush() {
+            return self.disk_failed(id, error);
+        }
+        running.raft.on_applied(now, last);
+        for (write, entry, took_effect) in done {
+            self.acknowledge(self.now, write, entry, took_effect)?;
+        }
+        self.serve_reads(id)
+    }
+
+    fn show(&mut self, id: MemberId, status: Status) -> Result<(), Broken> {
+        let member = self.members.get_mut(&id).expect("it acts");
+        let running = member.running.as_mut().expect("it acts");
+        self.trace.say(
+            self.now,
+            format_args!(
+                "{id} is {:?} in term {}, leader {:?}, commit {}, voters {:?}, learners {:?}",
+                status.role,
+                status.term,
+                status.leader,
+                status.commit,
+                status.membership.voters,
+                status.membership.learners
+            ),
+        );
+        let led = running
+            .shown
+            .as_ref()
+            .is_some_and(|before| before.role == RoleKind::Leader && before.term == status.term);
+        let (is_elected, term) = (status.role == RoleKind::Leader && !led, status.term);
+        running.shown = Some(status);
+        if is_elected {
+            self.report.elections += 1;
+            let (member, log) = (id, &*running);
             self.invariants
                 .observe(&Observation::Elected { member, term, log })?;
         }
@@ -148,14 +238,12 @@ impl World {
     }
 
     fn schedule_tick(&mut self, id: MemberId) {
-        let Some(member) = self.members.get_mut(&id) else {
-            return;
-        };
-        let life = member.life;
+        let member = self.members.get_mut(&id).expect("installed");
+        let (life, clock) = (member.life, member.clock);
         let Some(running) = &mut member.running else {
             return;
         };
-        let due = running.raft.next_deadline().max(self.now);
+        let due = clock.when(running.raft.next_deadline()).max(self.now);
         if running.tick_at.is_none_or(|at| due < at) {
             running.tick_at = Some(due);
             self.queue.put(due, Event::Tick { member: id, life });

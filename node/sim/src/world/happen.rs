@@ -2,41 +2,97 @@
 
 use std::time::Duration;
 
-use raftery_raft::{Instant, MemberId, PeerMessage, Raft, RoleKind, StepError};
+use raftery_defects::are_assertions_off;
+use raftery_raft::{Instant, MemberId, PeerMessage, Raft, StepError};
 
-use super::{Broken, World, wal};
-use crate::Syncs;
-use crate::disk::Loss;
-use crate::faults::{around, micros};
-use crate::invariants::Observation;
+use super::{Broken, World};
+use crate::faults::{around, happens, micros};
 use crate::queue::Event;
+use crate::trace::Line;
 
 /// Mean times between what clients and the operator do.
 const WRITE_EVERY: Duration = Duration::from_millis(12);
 const READ_EVERY: Duration = Duration::from_millis(40);
 const OPERATE_EVERY: Duration = Duration::from_millis(200);
 
-impl World {
+impl World<'_> {
     /// The next event.
     pub(super) fn next(&mut self) -> Result<(), Broken> {
         let (at, event) = self.queue.next().expect("someone always has a deadline");
         self.now = at;
-        self.events += 1;
+        self.report.events += 1;
         if self.is_healing() && event.is_chaos() {
             return Ok(());
         }
+        if let Some(id) = event.runs() {
+            let member = self.members.get_mut(&id).expect("installed");
+            let Some(running) = &mut member.running else {
+                return Ok(());
+            };
+            if let Some(held) = &mut running.held {
+                if matches!(event, Event::Tick { .. }) {
+                    running.tick_at = None;
+                } else {
+                    held.push(event);
+                }
+                return Ok(());
+            }
+        }
+        self.happen(event)
+    }
+
+    pub(super) fn happen(&mut self, event: Event) -> Result<(), Broken> {
         match event {
-            Event::Deliver(message) => self.deliver(message),
+            Event::Deliver {
+                member,
+                life,
+                message,
+            } => self.deliver(member, life, message),
             Event::Tick { member, life } => self.tick(member, life),
             Event::Synced { member, life } => self.synced(member, life),
-            Event::Seal { member, life } => {
-                let member = self.members.get_mut(&member).expect("installed");
-                if member.life == life {
-                    member.disk.seal().map_err(wal)
-                } else {
-                    Ok(())
+            Event::Seal { member: id, life } if self.lives(id, life) => {
+                let member = self.members.get_mut(&id).expect("installed");
+                match member.disk.seal() {
+                    Ok(()) => Ok(()),
+                    Err(error) => self.disk_failed(id, error),
                 }
             }
+            Event::Apply { member, life } if self.lives(member, life) => {
+                self.apply(member)?;
+                self.settle(member)
+            }
+            Event::Keep { member, life } if self.lives(member, life) => self.keep(member),
+            Event::Stream { member, life, to } if self.lives(member, life) => {
+                self.stream(member, to)
+            }
+            Event::Streamed {
+                member,
+                life,
+                to,
+                last,
+            } if self.lives(member, life) => self.streamed(member, to, last),
+            Event::Install { member, life } if self.lives(member, life) => {
+                self.install_received(member)
+            }
+            Event::Propose {
+                member,
+                life,
+                write,
+            } if self.lives(member, life) => self.propose(member, write),
+            Event::ReadIndex {
+                member,
+                life,
+                read,
+                key,
+            } if self.lives(member, life) => self.read_index(member, read, key),
+            Event::Seal { .. }
+            | Event::Apply { .. }
+            | Event::Keep { .. }
+            | Event::Stream { .. }
+            | Event::Streamed { .. }
+            | Event::Install { .. }
+            | Event::Propose { .. }
+            | Event::ReadIndex { .. } => Ok(()),
             Event::Write => {
                 self.again(Event::Write);
                 self.write()
@@ -56,15 +112,24 @@ impl World {
             }
             Event::Start { member } => self.start(member),
             Event::Split => {
-                let members: Vec<_> = self.members.keys().copied().collect();
-                self.network.split(&mut self.rng, &members);
-                let lasts = micros(&mut self.rng, 100_000, 1_500_000);
-                self.queue.put(self.now + lasts, Event::Heal);
+                self.split();
                 Ok(())
             }
             Event::Heal => {
+                self.say(format_args!("the network heals"));
                 self.network.heal();
                 self.again(Event::Split);
+                Ok(())
+            }
+            Event::Suspend => {
+                self.again(Event::Suspend);
+                self.suspend();
+                Ok(())
+            }
+            Event::Resume { member, life } => self.resume(member, life),
+            Event::SlowDisk => {
+                self.again(Event::SlowDisk);
+                self.slow_disk();
                 Ok(())
             }
         }
@@ -81,15 +146,31 @@ impl World {
             Event::Operate => OPERATE_EVERY,
             Event::Crash => self.weather.crash_every,
             Event::Split => self.weather.partition_every,
-            Event::Deliver(_)
+            Event::Suspend => self.weather.suspend_every,
+            Event::SlowDisk => self.weather.slow_disk_every,
+            Event::Deliver { .. }
             | Event::Tick { .. }
             | Event::Synced { .. }
             | Event::Seal { .. }
+            | Event::Apply { .. }
+            | Event::Keep { .. }
+            | Event::Stream { .. }
+            | Event::Streamed { .. }
+            | Event::Install { .. }
+            | Event::Propose { .. }
+            | Event::ReadIndex { .. }
             | Event::Start { .. }
-            | Event::Heal => return,
+            | Event::Heal
+            | Event::Resume { .. } => return,
         };
-        let at = self.now + around(&mut self.rng, mean);
-        self.queue.put(at, event);
+        let delay = around(&mut self.rng, mean);
+        self.after(delay, event);
+    }
+
+    /// Whether a member still lives the life that something was meant for.
+    pub(super) fn lives(&self, id: MemberId, life: u64) -> bool {
+        let member = &self.members[&id];
+        member.life == life && member.running.is_some()
     }
 
     /// Feeds a running member and carries out what follows; `None` when it is down.
@@ -98,12 +179,9 @@ impl World {
         id: MemberId,
         input: impl FnOnce(&mut Raft, Instant) -> T,
     ) -> Result<Option<T>, Broken> {
-        let now = self.now;
-        let running = self
-            .members
-            .get_mut(&id)
-            .and_then(|member| member.running.as_mut());
-        let Some(running) = running else {
+        let member = self.members.get_mut(&id).expect("installed");
+        let now = member.clock.read(self.now);
+        let Some(running) = &mut member.running else {
             return Ok(None);
         };
         let result = input(&mut running.raft, now);
@@ -112,29 +190,31 @@ impl World {
         Ok(Some(result))
     }
 
-    fn deliver(&mut self, message: PeerMessage) -> Result<(), Broken> {
-        let (from, to) = (message.from, message.to);
-        let result = self.input(to, |raft, now| raft.step(now, message))?;
-        match result {
+    pub(super) fn deliver(
+        &mut self,
+        id: MemberId,
+        life: u64,
+        message: PeerMessage,
+    ) -> Result<(), Broken> {
+        let (from, is_ours) = (message.from, message.to == id);
+        if self.trace.is_on() {
+            let line = Line(&message);
+            self.trace.say(self.now, format_args!("{id} gets {line}"));
+        }
+        let is_later_life = self.members[&id].life != life;
+        self.faults().across_lives += u64::from(is_later_life);
+        match self.input(id, |raft, now| raft.step(now, message))? {
             None | Some(Ok(())) => Ok(()),
+            Some(Err(StepError::WrongReceiver { .. })) if !is_ours => Ok(()),
             Some(Err(StepError::Removed { .. })) => {
+                // The answer reaches whoever said it.
                 self.retire(from);
                 Ok(())
             }
-            // Members that forgot contradict themselves; whether that does harm is the question.
-            Some(Err(StepError::Malformed { .. })) if self.options.syncs == Syncs::TakenOut => {
-                Ok(())
-            }
+            // With a defect, members contradict each other; whether that does harm is the
+            // question.
+            Some(Err(_)) if are_assertions_off() => Ok(()),
             Some(Err(error)) => Err(("honest messages are accepted", error.to_string())),
-        }
-    }
-
-    /// A removed member is told so: it stops for ever.
-    fn retire(&mut self, id: MemberId) {
-        if let Some(member) = self.members.get_mut(&id) {
-            member.is_gone = true;
-            member.running = None;
-            member.disk.crash(&mut self.rng);
         }
     }
 
@@ -150,88 +230,49 @@ impl World {
     }
 
     fn synced(&mut self, id: MemberId, life: u64) -> Result<(), Broken> {
-        let member = self.members.get_mut(&id).expect("installed");
-        if member.life != life || member.running.is_none() {
+        if !self.lives(id, life) {
             return Ok(());
         }
-        if let Some(seq) = member.disk.end_sync().map_err(wal)? {
-            self.input(id, |raft, now| raft.on_persisted(now, seq))?;
+        let member = self.members.get_mut(&id).expect("installed");
+        if happens(&mut self.rng, self.weather.failed_syncs) {
+            member.disk.fail_next_sync();
+            self.report.faults.failed_syncs += 1;
         }
-        if !self.begin_sync(id)? {
-            let at = self.now + Duration::from_millis(5);
-            self.queue.put(at, Event::Seal { member: id, life });
+        match member.disk.end_sync() {
+            Ok(None) => {}
+            Ok(Some(seq)) => {
+                self.input(id, |raft, now| raft.on_persisted(now, seq))?;
+                self.look_at_repair(id);
+            }
+            Err(error) => self.disk_failed(id, error)?,
+        }
+        if self.lives(id, life) && !self.begin_sync(id)? && self.lives(id, life) {
+            self.after(Duration::from_millis(5), Event::Seal { member: id, life });
         }
         Ok(())
     }
 
-    /// A client writes to someone who believes to lead.
-    fn write(&mut self) -> Result<(), Broken> {
-        let leaders: Vec<_> = self
-            .members
-            .iter()
-            .filter(|(_, m)| m.leads())
-            .map(|(id, _)| *id)
-            .collect();
-        let Some(id) = self.rng.choice(leaders) else {
-            return Ok(());
-        };
-        let write = self.clients.next_write();
-        let now = self.now;
-        let running = self
-            .members
-            .get_mut(&id)
-            .and_then(|member| member.running.as_mut());
-        let Some(running) = running else {
-            return Ok(());
-        };
-        if let Ok(entry) = running.raft.propose(now, write.payload()) {
-            running.waiters.insert(entry.index, (entry.term, write));
-        }
-        running.raft.check_invariants();
-        self.settle(id)
-    }
-
-    /// A client reads from anyone, now and then several at once.
-    fn read(&mut self) -> Result<(), Broken> {
-        let ids: Vec<_> = self.members.keys().copied().collect();
-        let id = self.rng.choice(ids).expect("members exist");
-        for _ in 0..self.rng.u8(1..4) {
-            let read = self.clients.next_read();
-            self.invariants.observe(&Observation::ReadAsked { read })?;
-            let now = self.now;
-            let running = self
-                .members
-                .get_mut(&id)
-                .and_then(|member| member.running.as_mut());
-            // Without a leader the client goes away.
-            let _ = running.map(|running| running.raft.read_index(now, read));
-        }
-        self.settle(id)
-    }
-
-    /// Someone crashes, a leader as likely as all others together, and starts again later.
-    fn crash(&mut self) {
-        let running: Vec<_> = self
-            .members
-            .iter()
-            .filter(|(_, m)| m.running.is_some())
-            .map(|(id, _)| *id)
-            .collect();
-        let leader = self.leader().map(|(id, _)| id).filter(|_| self.rng.bool());
-        let Some(id) = leader.or_else(|| self.rng.choice(running)) else {
-            return;
-        };
+    fn look_at_repair(&mut self, id: MemberId) {
         let member = self.members.get_mut(&id).expect("installed");
-        self.faults.crashes += 1;
-        let role = member.status().map(|status| status.role);
-        self.faults.leader_crashes += u64::from(role == Some(RoleKind::Leader));
-        match member.disk.crash(&mut self.rng) {
-            Loss::Nothing => {}
-            Loss::All => self.faults.discarded += 1,
-            Loss::Some => self.faults.torn += 1,
+        if member.disk.is_repairing
+            && let Some(running) = &member.running
+        {
+            member.disk.is_repairing = running.raft.status().repairing;
+            self.report.faults.repaired += u64::from(!member.disk.is_repairing);
         }
-        member.running = None;
-        let away = micros(&mut self.rng, 20_000, 1_200_000);
-        self.queue.put(self.now + away, Event::Start { member: id });
+    }
+
+    fn split(&mut self) {
+        let members: Vec<_> = self.members.keys().copied().collect();
+        let leader = self.leader();
+        let faults = &mut self.report.faults;
+        let kind = self.network.split(&mut self.rng, faults, &members, leader);
+        let lasts = micros(&mut self.rng, 100_000, 1_500_000);
+        if self.trace.is_on() {
+            let cuts: Vec<_> = self.network.cuts().iter().collect();
+            let what = format_args!("the network splits {kind} for {lasts:?}: {cuts:?}");
+            self.trace.say(self.now, what);
+        }
+        self.after(lasts, Event::Heal);
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn create(fs: &MemFs) -> Result<Node, StoreIoError> {
 
 pub(crate) fn open(fs: &MemFs) -> Result<Option<Node>, StoreIoError> {
     let opened = Store::open(fs.clone(), dir(), OPTIONS)?;
-    Ok(opened.map(|(store, opened)| Node::new(store, opened)))
+    Ok(opened.map(|(store, opened)| Node::new(store, &opened)))
 }
 
 /// Opens a store that must be there and sound.
@@ -79,7 +79,7 @@ pub(crate) fn reopen(fs: &MemFs) -> Node {
 }
 
 impl Node {
-    pub(crate) fn new(store: MemStore, opened: Opened) -> Self {
+    pub(crate) fn new(store: MemStore, opened: &Opened) -> Self {
         assert_eq!(store.applied(), opened.applied);
         let mut notes = opened.checkpoint.to_vec();
         for (_, note) in &opened.later {

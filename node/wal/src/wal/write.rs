@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use raftery_defects::{Defect, is_on};
 use raftery_fs::{Fs, FsFile};
 use raftery_raft::{Entry, HardState, LogId};
 
@@ -107,7 +108,11 @@ impl<F: Fs> Wal<F> {
     pub(super) fn state(&self, entries: u32) -> State {
         State {
             hard_state: self.hard_state,
-            watermark: self.durable,
+            watermark: if is_on(Defect::VouchForUnsynced) {
+                self.next_sequence - 1
+            } else {
+                self.durable
+            },
             last: self.last,
             repair_until: self.repair_until,
             base: LogId::default(),

@@ -1,16 +1,19 @@
 //! A log of known contents on a disk in memory.
 #![allow(dead_code, reason = "each test uses its part")]
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use raftery_fs::MemFs;
+use raftery_fs::{Fs, MemFs};
 use raftery_raft::{
     ConfChange, Entry, HardState, LogId, LogIndex, MemberId, Payload, PersistBatch, PersistSeq,
     Term,
 };
-use raftery_wal::{Recovered, Wal, WalError, WalIdentity, WalOptions};
+use raftery_wal::{Housekeeping, Recovered, Wal, WalError, WalIdentity, WalOptions};
+
+pub(crate) mod repair;
 
 pub(crate) const IDENTITY: WalIdentity = WalIdentity {
     cluster_id: 0xc1,
@@ -132,17 +135,15 @@ impl Model {
         self.entries.last().map_or(self.base, |entry| entry.id)
     }
 
-    /// The same log behind a later base, which is in it.
-    #[must_use]
-    pub(crate) fn behind(&self, base: LogId) -> Self {
+    /// The same log behind a later base, if that is in it.
+    pub(crate) fn behind(&self, base: LogId) -> Option<Self> {
         let mut model = self.clone();
         if base != self.base {
-            let at = self.entries.iter().position(|entry| entry.id == base);
-            let at = at.unwrap_or_else(|| panic!("{base} isn't in the log"));
+            let at = self.entries.iter().position(|entry| entry.id == base)?;
             model.entries.drain(..=at);
             model.base = base;
         }
-        model
+        Some(model)
     }
 }
 
@@ -162,6 +163,11 @@ pub(crate) enum Step {
     Append(PersistBatch),
     Sync,
     Seal,
+    Cut(LogIndex),
+    Housekeep,
+    Rebase(LogId, HardState),
+    /// The process ends and another one goes on.
+    Restart,
 }
 
 /// Small and large batches, empty ones, several to a sync, overwritten suffixes, seals, a batch
@@ -177,10 +183,7 @@ pub(crate) fn story() -> Vec<Step> {
             first -= 2;
         }
         let count = seq % 4;
-        let len = |index: u64| match seq {
-            20 => 9_000,
-            _ => usize::try_from((index * 131) % 700).unwrap(),
-        };
+        let len = |index: u64| usize::try_from((index * 131) % 700).unwrap();
         let entries: Vec<_> = (first..first + count)
             .map(|index| data(term, index, len(index)))
             .collect();
@@ -206,6 +209,70 @@ pub(crate) fn story() -> Vec<Step> {
     steps
 }
 
+/// What a long life brings: segments are cut, recycled and prepared ahead, entries are replaced
+/// where a segment ends, snapshots replace the log, and the process starts again now and then.
+pub(crate) fn long_story() -> Vec<Step> {
+    let mut steps = Vec::new();
+    let (mut last, mut term, mut seq) = (1, 1, 0);
+    for round in 1..=30_u64 {
+        seq += 1;
+        let mut first = last + 1;
+        let mut base = None;
+        match round {
+            6 | 17 | 23 => {
+                // A new leader replaces uncommitted entries.
+                term += 1;
+                first -= 3;
+            }
+            11 => {
+                // A snapshot is ahead of the log.
+                term += 1;
+                last += 40;
+                base = Some(LogId {
+                    term: Term(term),
+                    index: LogIndex(last),
+                });
+                first = last + 1;
+            }
+            _ => {}
+        }
+        let entries: Vec<_> = (first..first + 4)
+            .map(|index| data(term, index, 300 + usize::try_from(index % 7 * 100).unwrap()))
+            .collect();
+        let commit = base.map_or(first - 1, |base| base.index.0);
+        last = first + 3;
+        let mut batch = batch(seq, hard_state(term, commit), entries);
+        batch.base = base;
+        steps.push(Step::Append(batch));
+        if round % 3 != 0 {
+            steps.push(Step::Sync);
+        }
+        if round % 2 == 0 {
+            steps.push(Step::Housekeep);
+        }
+        if round % 5 == 0 {
+            steps.push(Step::Seal);
+            steps.push(Step::Cut(LogIndex(commit)));
+        }
+        if round % 8 == 0 {
+            steps.push(Step::Seal);
+            steps.push(Step::Restart);
+            seq = 0;
+        }
+        if round == 26 {
+            last += 10;
+            term += 1;
+            let base = LogId {
+                term: Term(term),
+                index: LogIndex(last),
+            };
+            steps.push(Step::Rebase(base, hard_state(term, last)));
+        }
+    }
+    steps.push(Step::Seal);
+    steps
+}
+
 /// What a run of the story has promised and written.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
@@ -213,39 +280,85 @@ pub(crate) struct Run {
     pub(crate) models: Vec<Model>,
     /// How many of them are acknowledged.
     pub(crate) acknowledged: usize,
+    /// The highest cut that was asked for.
+    pub(crate) cut_to: LogIndex,
+    /// What ended it.
+    pub(crate) error: Option<WalError>,
+}
+
+impl Run {
+    /// The number of the last model that these contents are, however much was cut.
+    pub(crate) fn find(&self, found: &Model) -> Option<usize> {
+        self.models.iter().rposition(|known| {
+            (found.base == known.base || found.base.index <= self.cut_to)
+                && known.behind(found.base).as_ref() == Some(found)
+        })
+    }
 }
 
 /// Lets the story happen until it ends or the disk does.
 pub(crate) fn run(fs: &MemFs, steps: &[Step]) -> Run {
-    let mut run = Run {
-        models: vec![Model::founded()],
-        acknowledged: 0,
-    };
-    let Ok(mut wal) = create(fs) else { return run };
+    let mut run = Run::default();
+    run.models.push(Model::founded());
+    run.error = live(fs, steps, &mut run).err();
+    run
+}
+
+fn live(fs: &MemFs, steps: &[Step], run: &mut Run) -> Result<(), WalError> {
+    let mut wal = create(fs)?;
     run.acknowledged = 1;
+    // Models that earlier processes left.
+    let mut before = 0;
     for step in steps {
         match step {
             Step::Append(batch) => {
                 run.models.push(run.models.last().unwrap().with(batch));
-                if wal.append(batch).is_err() {
-                    return run;
+                wal.append(batch)?;
+            }
+            Step::Sync => {
+                // The founding is the model before the first batch.
+                if let Some(seq) = wal.sync()? {
+                    run.acknowledged = before + usize::try_from(seq.0).unwrap() + 1;
                 }
             }
-            Step::Sync => match wal.sync() {
-                // The founding is the model before the first batch.
-                Ok(Some(seq)) => run.acknowledged = usize::try_from(seq.0).unwrap() + 1,
-                Ok(None) => {}
-                Err(_) => return run,
-            },
             Step::Seal => {
-                if wal.seal().is_err() {
-                    return run;
-                }
+                wal.seal()?;
                 run.acknowledged = run.models.len();
+            }
+            Step::Cut(up_to) => {
+                run.cut_to = run.cut_to.max(*up_to);
+                wal.cut(*up_to)?;
+            }
+            Step::Housekeep => while let Housekeeping::More = wal.housekeep()? {},
+            Step::Rebase(base, hard_state) => {
+                let mut rebased = batch(0, *hard_state, Vec::new());
+                rebased.base = Some(*base);
+                run.models.push(run.models.last().unwrap().with(&rebased));
+                before += 1;
+                wal.rebase(*base, *hard_state)?;
+                run.acknowledged = run.models.len();
+            }
+            Step::Restart => {
+                before = run.models.len() - 1;
+                drop(wal);
+                let opened = Wal::open(fs.clone(), dir(), OPTIONS)?;
+                wal = opened.expect("the log is there").0;
             }
         }
     }
-    run
+    Ok(())
+}
+
+pub(crate) fn files(fs: &MemFs) -> BTreeMap<PathBuf, Vec<u8>> {
+    files_in(fs, dir())
+}
+
+pub(crate) fn files_in(fs: &MemFs, dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let names = fs.list(dir).unwrap();
+    names
+        .iter()
+        .map(|name| (dir.join(name), fs.contents(&dir.join(name))))
+        .collect()
 }
 
 /// Bytes that changed in the first segment while `change` ran.
