@@ -4,6 +4,7 @@
 //! ```text
 //! every second: sync ─> tell the driver, which cuts the Raft log behind it
 //!               a segment was sealed: checkpoint (manifest)
+//!               something was compacted: free it, step by step
 //!               a segment is mostly dead: rewrite it, step by step
 //! ```
 
@@ -86,6 +87,8 @@ fn keep(state: &RwLock<State>, driver: &UnboundedSender<Input>) -> Result<(), St
         let done = checkpoint.run()?;
         state.write().expect(LOCK).store.on_checkpointed(done);
     }
+    // What a compaction left: in steps, so that whoever applies gets his turn.
+    while state.write().expect(LOCK).store.sweep() {}
     let rewrite = state.write().expect(LOCK).store.next_rewrite();
     if let Some(mut rewrite) = rewrite {
         while let Some(needs) = rewrite.step()? {
