@@ -56,10 +56,53 @@ pub enum Defect {
     ReadBeforeOwnCommit,
     /// A leader answers reads without asking whether it still leads.
     ReadUnconfirmed,
+    /// A leader takes any sign of life of a member for a promise from then on.
+    LeaseWithoutPromise,
+    /// A member campaigns and votes though it has promised not to.
+    BreakPromise,
+    /// A read is granted at the time that the process knew before it was suspended.
+    LeaseAtOldTime,
+    /// A leader keeps its lease after it told another member to campaign.
+    LeaseAfterTimeoutNow,
+    /// A member campaigns and votes at once after a start, whatever it promised before.
+    NoWaitAfterStart,
+    /// While joint, a majority of the new half is enough to commit.
+    CommitWithNewHalf,
+    /// While joint, a majority of the old half is enough to commit.
+    CommitWithOldHalf,
+    /// While joint, a majority of the new half is enough to be elected.
+    ElectWithNewHalf,
+    /// While joint, a majority of the old half is enough to be elected.
+    ElectWithOldHalf,
+    /// A member that lost a part of its log votes as if that was all of it.
+    VoteWhileRepairing,
+    /// A repaired log doesn't say what has to be reached again.
+    ForgetRepair,
+    /// A snapshot is accepted before the log says durably that it begins behind it.
+    AnswerSnapshotBeforeSync,
+    /// The log isn't told that a snapshot took the place of its entries.
+    ForgetBase,
+    /// A received snapshot isn't made durable before it takes the state's place.
+    SkipSnapshotSync,
+    /// The log is cut behind what the store has applied, durable or not.
+    CutBeyondDurable,
+    /// A rewrite drops tombstones that still bury something older.
+    DropTombstone,
+    /// The store takes the entry whose frame a crash tore.
+    RecoverHalfEntry,
 }
 
 impl Defect {
-    /// All of them.
+    /// Those that nothing finds yet, so that nobody takes them for found.
+    pub const NOT_FOUND: &[Self] = &[
+        Self::BreakPromise,
+        Self::LeaseAtOldTime,
+        Self::LeaseAfterTimeoutNow,
+        Self::NoWaitAfterStart,
+        Self::VoteWhileRepairing,
+    ];
+
+    /// Those that the simulator has to find.
     pub const ALL: &[Self] = &[
         Self::AcknowledgeBeforeSync,
         Self::StampOfOlderBatch,
@@ -83,6 +126,18 @@ impl Defect {
         Self::TwoChangesAtOnce,
         Self::ReadBeforeOwnCommit,
         Self::ReadUnconfirmed,
+        Self::LeaseWithoutPromise,
+        Self::CommitWithNewHalf,
+        Self::CommitWithOldHalf,
+        Self::ElectWithNewHalf,
+        Self::ElectWithOldHalf,
+        Self::ForgetRepair,
+        Self::AnswerSnapshotBeforeSync,
+        Self::ForgetBase,
+        Self::SkipSnapshotSync,
+        Self::CutBeyondDurable,
+        Self::DropTombstone,
+        Self::RecoverHalfEntry,
     ];
 }
 

@@ -272,7 +272,11 @@ impl Log {
             applied: base.index,
             given: base.index,
             given_bytes: 0,
-            durable: base.index.prev(),
+            durable: if is_on(Defect::ForgetBase) {
+                base.index
+            } else {
+                base.index.prev()
+            },
             stamps: VecDeque::new(),
         };
     }

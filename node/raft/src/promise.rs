@@ -14,6 +14,8 @@
 
 use std::time::Duration;
 
+use raftery_defects::{Defect, is_on};
+
 use crate::{Instant, MemberId, Term};
 
 /// Promises of one member. Invariants: `promised_until` never falls.
@@ -54,6 +56,9 @@ impl Promises {
 
     /// Whether it may neither campaign nor vote; `by_own_leader`: its own leader asks for it.
     pub(crate) fn bind(&self, now: Instant, by_own_leader: bool) -> bool {
+        if is_on(Defect::BreakPromise) {
+            return now < self.waits_until;
+        }
         now < self.waits_until || (now < self.promised_until && !by_own_leader)
     }
 }

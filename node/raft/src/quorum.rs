@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use raftery_defects::{Defect, is_on};
+
 use crate::MemberId;
 
 /// The voters whose word counts. While joint, a majority of each half is needed.
@@ -28,14 +30,23 @@ impl Quorum<'_> {
     pub(crate) fn reached<T: Ord + Copy>(&self, of: impl Fn(MemberId) -> T) -> Option<T> {
         let half = |voters: &BTreeSet<_>| reached_by_majority(voters.iter().map(|id| of(*id)));
         let incoming = half(self.incoming)?;
+        if is_on(Defect::CommitWithNewHalf) {
+            return Some(incoming);
+        }
+        if is_on(Defect::CommitWithOldHalf) {
+            return Some(half(self.outgoing).unwrap_or(incoming));
+        }
         Some(half(self.outgoing).map_or(incoming, |outgoing| outgoing.min(incoming)))
     }
 
     /// How a vote stands, where `of` says what each voter answered.
     pub(crate) fn outcome(&self, of: impl Fn(MemberId) -> Option<bool>) -> PollOutcome {
         let incoming = outcome_of_half(self.incoming, &of);
-        if self.outgoing.is_empty() {
+        if self.outgoing.is_empty() || is_on(Defect::ElectWithNewHalf) {
             return incoming;
+        }
+        if is_on(Defect::ElectWithOldHalf) {
+            return outcome_of_half(self.outgoing, &of);
         }
         match (incoming, outcome_of_half(self.outgoing, &of)) {
             (PollOutcome::Won, PollOutcome::Won) => PollOutcome::Won,

@@ -17,6 +17,8 @@ mod transfer;
 
 use std::time::Duration;
 
+use raftery_defects::{Defect, is_on};
+
 use crate::log::Log;
 use crate::promise::Promises;
 use crate::role::{Follower, Role};
@@ -129,10 +131,12 @@ impl Raft {
         let mut timer = ElectionTimer::new(now, config.election_timeout, &mut rng);
         // What the disk lost may have added a voter that was promised something.
         let is_alone = membership.all_voters().eq([config.id]) && repair_until.is_none();
-        let promises = if is_alone {
+        let promises = if is_alone || is_on(Defect::NoWaitAfterStart) {
             // Nobody else could lead, and nobody else's lease could rest on a promise of this
             // member: before such a lease held, it had the other voter's configuration on disk.
-            timer.timeout = Duration::ZERO;
+            if is_alone {
+                timer.timeout = Duration::ZERO;
+            }
             Promises::new(now, Duration::ZERO)
         } else {
             // The timer runs from the end of the wait, less the least timeout: those who started

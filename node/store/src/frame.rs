@@ -32,6 +32,7 @@
 use std::path::Path;
 
 use crc32c::{crc32c, crc32c_append};
+use raftery_defects::{Defect, is_on};
 
 use crate::AppliedId;
 use crate::error::StoreIoError;
@@ -191,7 +192,9 @@ impl<'a> Frames<'a> {
             return Err(unsupported("frame version", header[37]));
         }
         let body = self.slice(offset + HEADER_BYTES as u64, u32_at(header, 32) as usize);
-        let Some(payload) = body.filter(|payload| crc32c(payload) == u32_at(header, 4)) else {
+        let Some(payload) = body.filter(|payload| {
+            crc32c(payload) == u32_at(header, 4) || is_on(Defect::RecoverHalfEntry)
+        }) else {
             return Ok(None);
         };
         let malformed = || StoreIoError::damaged(self.path, offset, "a frame contradicts itself");

@@ -13,6 +13,7 @@
 
 use std::path::Path;
 
+use raftery_defects::{Defect, is_on};
 use raftery_fs::Fs;
 use raftery_raft::{HardState, LogId};
 
@@ -43,7 +44,8 @@ impl Damaged {
             hard_state: self.hard_state(),
             base: self.prefix.base,
             // When only seals were damaged, no entry is missing.
-            repair_until: (self.prefix.last != ended_at).then_some(ended_at),
+            repair_until: (self.prefix.last != ended_at && !is_on(Defect::ForgetRepair))
+                .then_some(ended_at),
             entries: self.prefix.entries,
             torn_tail: None,
         }

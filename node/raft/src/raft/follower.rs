@@ -109,7 +109,11 @@ impl Raft {
         let Some(leader) = follower.leader else {
             return;
         };
-        let matched = follower.accepted.min(self.log.durable());
+        let mut durable = self.log.durable();
+        if is_on(Defect::AnswerSnapshotBeforeSync) {
+            durable = durable.max(self.log.base().index);
+        }
+        let matched = follower.accepted.min(durable);
         let is_complete = matched == follower.accepted;
         let is_news = matched > follower.reported;
         if (is_news && (is_complete || has_synced)) || (follower.owes_answer && is_complete) {

@@ -93,7 +93,14 @@ impl Raft {
             return None;
         }
         // It grants no vote while it leads, so itself it counts for ever.
-        self.of_voters(Instant(Duration::MAX), |id| leader.lease.of(id))
+        self.of_voters(Instant(Duration::MAX), |id| {
+            if is_on(Defect::LeaseWithoutPromise) {
+                let progress = leader.progress.get(&id);
+                let heard = progress.and_then(|p| p.last_heard).unwrap_or_default();
+                return heard + self.config.election_timeout;
+            }
+            leader.lease.of(id)
+        })
     }
 
     /// The lease, if it holds now.

@@ -17,6 +17,8 @@
 //! connection say more ([`Raft::on_rolled_back`]). Before any evidence arrives a vote may be cast;
 //! that is why a member waits after a start.
 
+use raftery_defects::{Defect, is_on};
+
 use super::Raft;
 use crate::role::Role;
 use crate::{Instant, LogId, LogIndex, Rollback, Term};
@@ -85,7 +87,9 @@ impl Raft {
     /// Whether the vote may go to a candidate whose log ends with `last`, as far as lost entries
     /// and votes are concerned.
     pub(super) fn may_vote_for(&self, last: LogId) -> bool {
-        self.rolled_back.is_none() && self.repair_until.is_none_or(|until| last >= until)
+        self.rolled_back.is_none()
+            && (is_on(Defect::VoteWhileRepairing)
+                || self.repair_until.is_none_or(|until| last >= until))
     }
 
     /// More has become durable: the log may be whole again.

@@ -1,5 +1,7 @@
 //! Leadership transfer (§3.10).
 
+use raftery_defects::{Defect, is_on};
+
 use super::Raft;
 use crate::role::{Role, Transfer};
 use crate::{Instant, MemberId, MessageBody, Term, TransferError};
@@ -54,7 +56,9 @@ impl Raft {
             .is_some_and(|progress| progress.matched == self.log.last_index());
         if has_all && !transfer.is_sent {
             transfer.is_sent = true;
-            leader.lease.give_up();
+            if !is_on(Defect::LeaseAfterTimeoutNow) {
+                leader.lease.give_up();
+            }
             self.outbox
                 .send(transfer.to, self.term, MessageBody::TimeoutNow);
         }

@@ -1,5 +1,6 @@
 //! What clients do.
 
+use raftery_defects::{Defect, is_on};
 use raftery_raft::{Instant, LogId, MemberId, ReadGrant, ReadId};
 
 use super::{Broken, World};
@@ -123,7 +124,8 @@ impl World<'_> {
                 let read = grant.id;
                 return Err(("reads", format!("{id} serves {read} twice, or unasked")));
             };
-            if grant.valid_until.is_some() {
+            // With the defect it would be asked for ever.
+            if grant.valid_until.is_some() && !is_on(Defect::LeaseAtOldTime) {
                 let until = running.raft.lease_until();
                 if until.is_none_or(|until| until <= now) {
                     // The lease is over: once more, under another name.

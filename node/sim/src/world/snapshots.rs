@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use raftery_defects::{Defect, is_on};
 use raftery_raft::{LogId, LogIndex, MemberId, MessageBody, PeerMessage, SnapshotMeta};
 use raftery_store::SnapshotError;
 
@@ -51,7 +52,12 @@ impl World<'_> {
             Kept::Synced => {
                 let durable = running.machine.durable();
                 member.disk.shadow.applied = durable;
-                let up_to = durable.index.0.saturating_sub(self.weather.catch_up);
+                let durable = if is_on(Defect::CutBeyondDurable) {
+                    running.raft.status().applied
+                } else {
+                    durable.index
+                };
+                let up_to = durable.0.saturating_sub(self.weather.catch_up);
                 let before = running.raft.status().base;
                 let base = running.raft.compact(now, LogIndex(up_to));
                 if base != before {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use raftery_defects::{Defect, is_on};
 use raftery_fs::Fs;
 
 use super::{Input, Move, Output, Rewrite, Stage, Verdict, Window};
@@ -119,7 +120,9 @@ impl<F: Fs> Store<F> {
                     revision: record.revision,
                     is_tombstone: record.put.is_none(),
                 },
-                None if record.put.is_none() && !is_oldest => Verdict::Buries,
+                None if record.put.is_none() && !is_oldest && !is_on(Defect::DropTombstone) => {
+                    Verdict::Buries
+                }
                 None => Verdict::Dead,
             };
         }
