@@ -87,12 +87,14 @@ impl World<'_> {
         {
             let mut voters: Vec<_> = membership.voters.iter().copied().collect();
             self.rng.shuffle(&mut voters);
-            let mut changes = vec![
-                MemberChange::Promote { id: one },
-                MemberChange::Promote { id: two },
-                MemberChange::Remove { id: voters[0] },
-            ];
-            changes.push(MemberChange::Remove { id: voters[1] });
+            // Who leaves is told so and stops, perhaps before the others know for certain that the
+            // joint configuration was left: a majority of its old half has to be among those
+            // that stay.
+            let leave = voters.len() - (voters.len() / 2 + 1);
+            let promoted = [one, two].map(|id| MemberChange::Promote { id });
+            let removed = voters[..leave].iter().take(2);
+            let removed = removed.map(|id| MemberChange::Remove { id: *id });
+            let changes = promoted.into_iter().chain(removed).collect();
             return Some(ConfChange::Change { changes });
         }
         if membership.voters.len() > self.size {
