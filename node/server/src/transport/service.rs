@@ -110,10 +110,9 @@ impl peer_server::Peer for PeerService {
         let answer = if is_removed {
             notice(peer_notice::Kind::Removed)
         } else {
-            running.rollback(&hello).map_or_else(
-                || notice(peer_notice::Kind::Accepted),
-                |evidence| rolled_back(evidence),
-            )
+            running
+                .rollback(&hello)
+                .map_or_else(|| notice(peer_notice::Kind::Accepted), rolled_back)
         };
         let (notices, stream) = mpsc::channel(2);
         let _ = notices.send(Ok(answer)).await;
