@@ -13,6 +13,9 @@ use crate::process::Process;
 use crate::procfs;
 use crate::wire::Connection;
 
+/// For both systems: nothing is compacted, and minutes of puts leave more than the 2 GiB that both
+/// allow by default.
+const QUOTA_BYTES: u64 = 16 << 30;
 /// A cluster is formed within this, and a member with a million keys serves again.
 const SERVING_LIMIT: Duration = Duration::from_secs(120);
 /// An answer that takes longer isn't one.
@@ -108,6 +111,7 @@ impl Cluster {
                 format!("--initial-cluster={everyone}"),
                 "--initial-cluster-state=new".to_owned(),
                 "--initial-cluster-token=bench".to_owned(),
+                format!("--quota-backend-bytes={QUOTA_BYTES}"),
             ];
             match system {
                 System::Raftery => arguments.extend([
