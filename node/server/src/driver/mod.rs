@@ -469,7 +469,9 @@ impl Driver {
 
     /// Cuts the log behind what the store has durable, but for what members that lag may need.
     fn cut_log(&mut self, now: Instant, durable: LogId) {
-        let up_to = self.world.catch_up.cut(durable.index);
+        // The keeper may know of entries before this task hears that they are applied.
+        let durable = durable.index.min(self.world.applied);
+        let up_to = self.world.catch_up.cut(durable);
         if up_to > LogIndex(0) {
             let base = self.raft.compact(now, up_to);
             self.world.wal.cut(base.index);
