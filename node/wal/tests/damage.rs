@@ -60,7 +60,7 @@ fn check_damage(
             assert_eq!(files(&fs), before, "{at:?}: files were changed");
             if let WalError::Repairable(damage) = error {
                 // Every one takes too long.
-                if at.start % 7 == 0 {
+                if at.start.is_multiple_of(7) {
                     check_repair(&fs, expected, &damage);
                 }
             } else {
