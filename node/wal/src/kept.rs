@@ -41,11 +41,8 @@ impl Kept {
     /// later, before it was committed. Recovery then comes by the replacement and takes that
     /// one's term ([`crate::replay`]).
     pub(crate) fn releasable(&self, up_to: LogIndex) -> Option<u64> {
-        let is_free = self
-            .0
-            .iter()
-            .skip(1)
-            .any(|member| member.needs_above <= up_to);
+        // The second must be a good first one: a crash may come before the third is that.
+        let is_free = self.0.get(1).is_some_and(|next| next.needs_above <= up_to);
         is_free.then(|| self.0[0].number)
     }
 
