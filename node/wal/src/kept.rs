@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use raftery_raft::{LogId, LogIndex};
 
-/// A segment with frames.
+/// Where a segment begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Member {
+struct Begin {
     number: u64,
     /// Where the log ended when the segment began: what is at or below it needs no earlier
     /// segment. Zero when a reset in it or behind it makes all earlier ones useless.
@@ -15,13 +15,13 @@ struct Member {
 
 /// The segments of the log, ascending; the last is being written.
 #[derive(Clone, Default, Debug)]
-pub(crate) struct Kept(VecDeque<Member>);
+pub(crate) struct Kept(VecDeque<Begin>);
 
 impl Kept {
     /// A segment got its leading seal, which says that the log ends at `last`.
     pub(crate) fn push(&mut self, number: u64, last: LogId) {
         let needs_above = last.index;
-        self.0.push_back(Member {
+        self.0.push_back(Begin {
             number,
             needs_above,
         });
@@ -30,8 +30,8 @@ impl Kept {
     /// A reset was written to the newest segment: whoever starts reading at any of these comes
     /// by it, and forgets what was before.
     pub(crate) fn reset(&mut self) {
-        for member in &mut self.0 {
-            member.needs_above = LogIndex(0);
+        for begin in &mut self.0 {
+            begin.needs_above = LogIndex(0);
         }
     }
 
@@ -53,6 +53,6 @@ impl Kept {
 
     /// The number of the lowest one.
     pub(crate) fn lowest(&self) -> Option<u64> {
-        self.0.front().map(|member| member.number)
+        self.0.front().map(|begin| begin.number)
     }
 }
