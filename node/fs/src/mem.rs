@@ -119,3 +119,6 @@ impl MemFs {
         }
     }
 }
+
+#[cfg(test)]
+mod mem_test;

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use raftery_raft::{LogId, LogIndex};
 
-/// A segment with frames.
+/// Where a segment begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Member {
+struct Begin {
     number: u64,
     /// Where the log ended when the segment began: what is at or below it needs no earlier
     /// segment. Zero when a reset in it or behind it makes all earlier ones useless.
@@ -15,13 +15,13 @@ struct Member {
 
 /// The segments of the log, ascending; the last is being written.
 #[derive(Clone, Default, Debug)]
-pub(crate) struct Kept(VecDeque<Member>);
+pub(crate) struct Kept(VecDeque<Begin>);
 
 impl Kept {
     /// A segment got its leading seal, which says that the log ends at `last`.
     pub(crate) fn push(&mut self, number: u64, last: LogId) {
         let needs_above = last.index;
-        self.0.push_back(Member {
+        self.0.push_back(Begin {
             number,
             needs_above,
         });
@@ -30,8 +30,8 @@ impl Kept {
     /// A reset was written to the newest segment: whoever starts reading at any of these comes
     /// by it, and forgets what was before.
     pub(crate) fn reset(&mut self) {
-        for member in &mut self.0 {
-            member.needs_above = LogIndex(0);
+        for begin in &mut self.0 {
+            begin.needs_above = LogIndex(0);
         }
     }
 
@@ -41,11 +41,8 @@ impl Kept {
     /// later, before it was committed. Recovery then comes by the replacement and takes that
     /// one's term ([`crate::replay`]).
     pub(crate) fn releasable(&self, up_to: LogIndex) -> Option<u64> {
-        let is_free = self
-            .0
-            .iter()
-            .skip(1)
-            .any(|member| member.needs_above <= up_to);
+        // The second must be a good first one: a crash may come before the third is that.
+        let is_free = self.0.get(1).is_some_and(|next| next.needs_above <= up_to);
         is_free.then(|| self.0[0].number)
     }
 
@@ -56,6 +53,6 @@ impl Kept {
 
     /// The number of the lowest one.
     pub(crate) fn lowest(&self) -> Option<u64> {
-        self.0.front().map(|member| member.number)
+        self.0.front().map(|begin| begin.number)
     }
 }

@@ -31,7 +31,7 @@ pub(crate) enum Found<F: Fs> {
     /// A log to go on with.
     Sound(Sound<F>),
     /// A log that has to be repaired.
-    Damaged(Damaged),
+    Damaged(Damaged<F>),
 }
 
 /// A log to go on with.
@@ -51,7 +51,7 @@ pub(crate) struct Sound<F: Fs> {
 }
 
 /// A log whose middle can't be read.
-pub(crate) struct Damaged {
+pub(crate) struct Damaged<F: Fs> {
     pub(crate) identity: WalIdentity,
     /// What is wrong where.
     pub(crate) cause: WalError,
@@ -59,6 +59,8 @@ pub(crate) struct Damaged {
     pub(crate) prefix: Replay,
     /// The highest valid header.
     pub(crate) newest: State,
+    /// One of its segments, which keeps other processes out as long as it is open.
+    pub(crate) lock: Option<Segment<F>>,
 }
 
 /// Numbers of the segments in `dir`, ascending; none when there is no such directory. Released
@@ -161,7 +163,7 @@ struct Recovery<'a, F: Fs> {
 struct Behind<F: Fs> {
     watermark: Option<u64>,
     newest: Option<(u64, State)>,
-    /// The first segment among them.
+    /// The first readable segment among them.
     spare: Option<Segment<F>>,
     /// What is wrong with the last one that can't be read.
     unreadable: Option<WalError>,
@@ -239,7 +241,7 @@ impl<F: Fs> Recovery<'_, F> {
         match (cause, behind.unreadable, newest) {
             (_, Some(unreadable), _) if behind.hides_end => return Err(unreadable),
             (Some(cause), _, Some((_, newest))) | (None, Some(cause), Some((_, newest))) => {
-                return Ok(self.damaged(cause, newest));
+                return Ok(self.damaged(cause, newest, Some(segment)));
             }
             (Some(cause), _, None) | (None, Some(cause), None) => return Err(cause),
             (None, None, _) => {}
@@ -278,13 +280,14 @@ impl<F: Fs> Recovery<'_, F> {
             Behind {
                 newest: Some((_, newest)),
                 hides_end: false,
+                spare,
                 ..
-            } => Ok(self.damaged(cause, newest)),
+            } => Ok(self.damaged(cause, newest, spare)),
             Behind { .. } => Err(cause),
         }
     }
 
-    fn damaged(mut self, cause: WalError, newest: State) -> Found<F> {
+    fn damaged(mut self, cause: WalError, newest: State, lock: Option<Segment<F>>) -> Found<F> {
         self.replay.settle();
         Found::Damaged(Damaged {
             identity: self
@@ -293,6 +296,7 @@ impl<F: Fs> Recovery<'_, F> {
             cause,
             prefix: self.replay,
             newest,
+            lock,
         })
     }
 

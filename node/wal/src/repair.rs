@@ -3,13 +3,14 @@
 //! A damaged log is never changed. It is renamed as a whole, and a new one takes its place:
 //!
 //! ```text
-//!   wal          ──▶ wal.damaged-1     second; kept for whoever wants to know
-//!   wal.repair   ──▶ wal               first made whole and durable, third
+//!   wal.repair.tmp ──▶ wal.repair       once it is whole and durable
+//!   wal            ──▶ wal.damaged-1    kept for whoever wants to know
+//!   wal.repair     ──▶ wal
 //! ```
 //!
 //! The new log holds the readable part, term and vote of the highest valid header, and in each of
 //! its states the entry that the member's log has to reach before it counts again. Where a crash
-//! leaves no `wal` but a `wal.repair`, that one is whole, and takes its place at the next start.
+//! leaves no `wal` but a `wal.repair`, that one takes its place at the next start.
 
 use std::path::Path;
 
@@ -17,14 +18,17 @@ use raftery_defects::{Defect, is_on};
 use raftery_fs::Fs;
 use raftery_raft::{HardState, LogId};
 
-use crate::create::{beside, is_missing, remove};
+use crate::create::{Making, beside, is_missing, remove};
 use crate::recover::{Damaged, parent};
+use crate::segment::Segment;
 use crate::{Damage, Recovered, WalError};
 
 /// Ending of the name of the new log while it is being made.
-pub(crate) const MAKING: &str = ".repair";
+pub(crate) const MAKING: &str = ".repair.tmp";
+/// And once it is whole.
+const READY: &str = ".repair";
 
-impl Damaged {
+impl<F: Fs> Damaged<F> {
     pub(crate) fn into_damage(self) -> Damage {
         Damage {
             hard_state: self.hard_state(),
@@ -36,10 +40,10 @@ impl Damaged {
         }
     }
 
-    /// What the new log holds.
-    pub(crate) fn into_recovered(self) -> Recovered {
+    /// What the new log holds, and the old one's lock.
+    pub(crate) fn into_recovered(self) -> (Recovered, Option<Segment<F>>) {
         let ended_at = self.ended_at();
-        Recovered {
+        let recovered = Recovered {
             identity: self.identity,
             hard_state: self.hard_state(),
             base: self.prefix.base,
@@ -48,7 +52,8 @@ impl Damaged {
                 .then_some(ended_at),
             entries: self.prefix.entries,
             torn_tail: None,
-        }
+        };
+        (recovered, self.lock)
     }
 
     /// The highest valid header knows what was promised last; what was read is no higher. Raft
@@ -77,39 +82,38 @@ impl Damaged {
     }
 }
 
-/// Gives a repaired log its name if a crash came in between; what is left of one that a crash
-/// interrupted earlier goes, so that it is never taken for a whole one.
-pub(crate) fn finish<F: Fs>(fs: &F, dir: &Path) -> Result<(), WalError> {
-    let made = beside(dir, MAKING);
-    if is_missing(fs, &made) {
-        return Ok(());
-    }
-    if is_missing(fs, dir) {
-        fs.rename(&made, dir)
-            .map_err(WalError::io("rename", &made))?;
-    } else {
-        remove(fs, &made)?;
-    }
-    let parent = parent(dir);
-    fs.sync_dir(parent).map_err(WalError::sync(parent))
+/// Removes what an attempt left that was interrupted before the damaged log was renamed.
+pub(crate) fn clear<F: Fs>(fs: &F, dir: &Path) -> Result<(), WalError> {
+    remove(fs, &beside(dir, READY))
 }
 
-/// Renames the damaged log, durably, to a name that nothing has. The new one is whole and
-/// durable, name included: from here on only it is read.
-pub(crate) fn keep_aside<F: Fs>(fs: &F, dir: &Path) -> Result<(), WalError> {
-    let parent = parent(dir);
-    let made = beside(dir, MAKING);
-    for dir in [&made, parent] {
-        fs.sync_dir(dir).map_err(WalError::sync(dir))?;
-    }
+/// Puts the log that was made in the place of the damaged one, which goes to a name that nothing
+/// has.
+pub(crate) fn swap<F: Fs>(fs: &F, dir: &Path, made: Making) -> Result<(), WalError> {
+    made.finish(fs, &beside(dir, READY))?;
     let aside = (1_u64..)
         .map(|number| beside(dir, &format!(".damaged-{number}")))
         .find(|aside| is_missing(fs, aside))
         .expect("some number is free");
     fs.rename(dir, &aside)
         .map_err(WalError::io("rename", dir))?;
+    let parent = parent(dir);
     fs.sync_dir(parent).map_err(WalError::sync(parent))?;
+    finish(fs, dir)?;
     let (dir, aside) = (dir.display(), aside.display());
     tracing::warn!(%dir, %aside, "the damaged write-ahead log is kept aside");
+    Ok(())
+}
+
+/// Gives the new log the name of the damaged one, which is gone; also where a crash came in
+/// between.
+pub(crate) fn finish<F: Fs>(fs: &F, dir: &Path) -> Result<(), WalError> {
+    let ready = beside(dir, READY);
+    if is_missing(fs, dir) && !is_missing(fs, &ready) {
+        fs.rename(&ready, dir)
+            .map_err(WalError::io("rename", &ready))?;
+        let parent = parent(dir);
+        fs.sync_dir(parent).map_err(WalError::sync(parent))?;
+    }
     Ok(())
 }

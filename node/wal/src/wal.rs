@@ -225,7 +225,8 @@ impl<F: Fs> Wal<F> {
             let dir = dir.to_path_buf();
             return Err(WalError::NotRepairable { dir });
         };
-        let recovered = damaged.into_recovered();
+        let (recovered, lock) = damaged.into_recovered();
+        repair::clear(&fs, dir)?;
         let making = create::begin(&fs, dir, repair::MAKING)?;
         let mut wal = Self::found(
             fs,
@@ -237,8 +238,8 @@ impl<F: Fs> Wal<F> {
             recovered.repair_until,
         )?;
         wal.fill(&recovered.entries)?;
-        repair::keep_aside(&wal.fs, dir)?;
-        making.finish(&wal.fs, dir)?;
+        repair::swap(&wal.fs, dir, making)?;
+        drop(lock);
         wal.moved_to(dir);
         Ok((wal, recovered))
     }

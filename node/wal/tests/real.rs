@@ -8,8 +8,8 @@ use std::path::Path;
 
 use common::{IDENTITY, Model, OPTIONS, Step, batch, data, founding, hard_state, story};
 use raftery_fs::RealFs;
-use raftery_raft::{HardState, LogId};
-use raftery_wal::{Recovered, Wal, WalError, WalOptions};
+use raftery_raft::{HardState, LogId, LogIndex};
+use raftery_wal::{Housekeeping, Recovered, Wal, WalError, WalOptions};
 
 fn create(dir: &Path) -> Result<Wal<RealFs>, WalError> {
     Wal::create(
@@ -150,4 +150,52 @@ fn segments_have_the_size_asked_for_and_are_written() {
         let error = Wal::open(RealFs, &dir, options).unwrap_err();
         assert!(matches!(error, WalError::SegmentBytes { .. }), "{error}");
     }
+}
+
+#[test]
+fn segments_are_recycled_and_a_damaged_log_is_kept_aside() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("wal");
+    let mut wal = create(&dir).unwrap();
+    let mut expected = Model::founded();
+    for seq in 1..=100 {
+        let batch = batch(seq, hard_state(1, seq), vec![data(1, seq + 1, 900)]);
+        wal.append(&batch).unwrap();
+        wal.sync().unwrap();
+        wal.cut(LogIndex(seq)).unwrap();
+        while let Housekeeping::More = wal.housekeep().unwrap() {}
+        expected = expected.with(&batch);
+    }
+    wal.seal().unwrap();
+    let files = fs::read_dir(&dir).unwrap().count();
+    assert!(files <= 5, "{files} files");
+    drop(wal);
+    let (wal, recovered) = reopen(&dir);
+    assert_eq!(
+        Some(Model::from(&recovered)),
+        expected.behind(recovered.base)
+    );
+    drop(wal);
+
+    let mut names: Vec<_> = fs::read_dir(&dir)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "wal"))
+        .collect();
+    names.sort();
+    let mut bytes = fs::read(&names[0]).unwrap();
+    bytes[4096 + 500] ^= 1;
+    fs::write(&names[0], bytes).unwrap();
+    let error = Wal::open(RealFs, &dir, OPTIONS).unwrap_err();
+    assert!(matches!(error, WalError::Repairable(_)), "{error}");
+    let (wal, repairing) = Wal::begin_repair(RealFs, &dir, OPTIONS).unwrap();
+    drop(wal);
+    assert_eq!(repairing.repair_until, Some(expected.last()));
+    assert_eq!(reopen(&dir).1, repairing);
+    assert!(
+        root.path()
+            .join("wal.damaged-1")
+            .join(names[0].file_name().unwrap())
+            .exists()
+    );
 }

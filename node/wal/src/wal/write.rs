@@ -232,3 +232,6 @@ pub(super) fn pad_bytes(offset: u64) -> usize {
     };
     usize::try_from(gap).expect("at most two sectors")
 }
+
+#[cfg(test)]
+mod write_test;

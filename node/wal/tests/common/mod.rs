@@ -287,11 +287,15 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// The number of the last model that these contents are, however much was cut.
+    /// The number of the last model that these contents are, however much was cut. A later
+    /// segment may begin at a lower index than an earlier one, if entries were replaced in that:
+    /// then more of the log is seen once the earlier one is gone.
     pub(crate) fn find(&self, found: &Model) -> Option<usize> {
         self.models.iter().rposition(|known| {
-            (found.base == known.base || found.base.index <= self.cut_to)
-                && known.behind(found.base).as_ref() == Some(found)
+            let is_allowed = found.base == known.base || found.base.index <= self.cut_to;
+            is_allowed
+                && (known.behind(found.base).as_ref() == Some(found)
+                    || found.behind(known.base).as_ref() == Some(known))
         })
     }
 }
