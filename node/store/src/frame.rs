@@ -264,3 +264,36 @@ impl<'a> Frame<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_passes_only_in_its_file_at_its_place_and_in_its_turn() {
+        let frame_at = FrameAt {
+            kind: Kind::Entry,
+            salt: 7,
+            offset: 4_096,
+            sequence: 5,
+            at: AppliedId { term: 1, index: 3 },
+        };
+        let mut data = Vec::new();
+        FrameWriter::begin(&mut data).finish(&mut data, &frame_at, Some(9), Some(b"meta"));
+        let found = |start, salt, sequence| {
+            let frames = Frames {
+                path: Path::new("frames"),
+                data: &data,
+                start,
+                salt,
+            };
+            let frame = frames.at(start, sequence).unwrap();
+            frame.map(|frame| (frame.at, frame.compaction, frame.meta.map(<[u8]>::to_vec)))
+        };
+        let whole = Some((frame_at.at, Some(9), Some(b"meta".to_vec())));
+        assert_eq!(found(4_096, 7, 5), whole);
+        assert_eq!(found(4_104, 7, 5), None, "at another place");
+        assert_eq!(found(4_096, 8, 5), None, "in another file");
+        assert_eq!(found(4_096, 7, 6), None, "out of turn");
+    }
+}

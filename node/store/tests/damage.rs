@@ -16,7 +16,10 @@ fn segment(number: u64) -> PathBuf {
         .join(format!("{number:016x}-0000000000000000.log"))
 }
 
-/// Two sealed segments, and a third whose beginning the manifest vouches for.
+/// The segment that is written.
+const NEWEST: u64 = 4;
+
+/// Three sealed segments, and a fourth whose beginning the manifest vouches for.
 fn checkpointed(fs: &MemFs) -> (Node, State) {
     let mut node = create(fs).unwrap();
     let mut draw = Draw::new(5);
@@ -29,6 +32,8 @@ fn checkpointed(fs: &MemFs) -> (Node, State) {
         }
     }
     node.checkpoint().unwrap();
+    let written = fs.contents(&segment(NEWEST)).len();
+    assert!((4_200..10_000).contains(&written), "{written}");
     let state = node.state();
     (node, state)
 }
@@ -70,7 +75,7 @@ fn a_flipped_bit_in_what_the_manifest_vouches_for_is_damage_and_nothing_is_chang
     let (node, state) = checkpointed(&fs);
     drop(node);
     let mut harmless = 0;
-    for number in 1..=3 {
+    for number in 1..=NEWEST {
         let path = segment(number);
         let len = fs.contents(&path).len() as u64;
         // Every bit would take long; header and frames by a step that hits all kinds of fields.
@@ -116,7 +121,7 @@ fn a_flipped_bit_in_the_manifest_is_damage() {
 fn missing_and_empty_files_are_damage() {
     let fs = MemFs::new(3);
     drop(checkpointed(&fs));
-    for number in 1..=3 {
+    for number in 1..=NEWEST {
         let gone = fs.fork();
         gone.remove_file(&segment(number)).unwrap();
         assert!(refused(&gone, "gone").is_damage());
@@ -149,17 +154,18 @@ fn segments_of_another_store_or_in_another_place_are_found_out() {
 fn a_torn_tail_behind_what_the_manifest_knows_is_cut() {
     let fs = MemFs::new(5);
     let (mut node, state) = checkpointed(&fs);
-    let end = fs.contents(&segment(3)).len() as u64;
+    let end = fs.contents(&segment(NEWEST)).len() as u64;
     node.apply(&Entry::Write(put("tail", vec![7; 500])))
         .unwrap();
-    node.store.flush().unwrap();
+    node.sync().unwrap();
     drop(node);
-    for offset in end..fs.contents(&segment(3)).len() as u64 {
+    assert!(fs.contents(&segment(NEWEST)).len() as u64 > end + 500);
+    for offset in end..fs.contents(&segment(NEWEST)).len() as u64 {
         let fs = fs.fork();
-        fs.flip_bit(&segment(3), offset, 1);
+        fs.flip_bit(&segment(NEWEST), offset, 1);
         assert_eq!(reopen(&fs).state(), state, "offset {offset}");
         assert!(
-            fs.contents(&segment(3))[end as usize..]
+            fs.contents(&segment(NEWEST))[end as usize..]
                 .iter()
                 .all(|byte| *byte == 0)
         );
