@@ -162,10 +162,11 @@ impl Passthrough {
         std::thread::spawn(move || {
             let done = faults.before_sync().and_then(|()| {
                 let file = file?;
-                Ok(match is_data_only {
-                    true => file.sync_data()?,
-                    false => file.sync_all()?,
-                })
+                let synced = match is_data_only {
+                    true => file.sync_data(),
+                    false => file.sync_all(),
+                };
+                Ok(synced?)
             });
             match done {
                 Ok(()) => {
