@@ -48,7 +48,8 @@ pub struct Recovered {
     /// The membership as of `applied`; that of the committed entries after it comes on top.
     pub membership: Membership,
     /// The middle of the log was lost to the disk (a checksum tells), and with it all behind it,
-    /// up to this entry. Until the leader has brought it back, `hard_state.commit` may lie beyond
-    /// the entries; see [`crate::Status::repairing`].
+    /// up to this entry. What is left may end with entries that the lost ones had replaced, so
+    /// `hard_state.commit` is what was known when they were written; see
+    /// [`crate::Status::repairing`].
     pub repair_until: Option<LogId>,
 }

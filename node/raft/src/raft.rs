@@ -97,12 +97,7 @@ impl Raft {
             mut membership,
             repair_until,
         } = recovered;
-        let mut commit = hard_state.commit.max(applied);
-        if repair_until.is_some() {
-            let last = entries.last().map_or(base, |entry| entry.id).index;
-            commit = commit.min(last);
-        }
-        let log = Log::new(base, entries, commit, applied);
+        let log = Log::new(base, entries, hard_state.commit.max(applied), applied);
         let repair_until = repair_until.filter(|until| log.last_id() < *until);
         let mut persistence = Persistence::default();
         let HardState {

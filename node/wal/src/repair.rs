@@ -56,8 +56,10 @@ impl<F: Fs> Damaged<F> {
         (recovered, self.lock)
     }
 
-    /// The highest valid header knows what was promised last; what was read is no higher. Raft
-    /// wants no commit index beyond the entries; the leader will say it again.
+    /// The highest valid header knows what was promised last; what was read is no higher. Its
+    /// commit index is about a log that isn't there: what is unreadable may have replaced the end
+    /// of what was read, so only what was committed then is known to be. The leader will say
+    /// the rest again.
     fn hard_state(&self) -> HardState {
         let (read, told) = (self.prefix.hard_state, self.newest.hard_state);
         let (term, vote) = if told.term > read.term {
@@ -70,7 +72,7 @@ impl<F: Fs> Damaged<F> {
         HardState {
             term,
             vote,
-            commit: told.commit.max(read.commit).min(self.prefix.last.index),
+            commit: read.commit.min(self.prefix.last.index),
         }
     }
 

@@ -49,7 +49,7 @@ fn begin_repair(fs: &MemFs) -> Result<(Wal<MemFs>, Recovered), WalError> {
 }
 
 #[test]
-fn the_vote_survives_and_the_commit_index_waits_for_its_entries() {
+fn the_vote_survives_and_the_commit_index_is_that_of_what_could_be_read() {
     let (fs, expected) = damaged(1, 10);
     let WalError::Repairable(damage) = open(&fs).unwrap_err() else {
         panic!("it can be repaired");
@@ -58,7 +58,7 @@ fn the_vote_survives_and_the_commit_index_waits_for_its_entries() {
     assert_eq!(damage.repair_until, expected.last());
     assert_eq!(damage.hard_state.vote, Some(MemberId(0xf00)));
     assert_eq!(damage.hard_state.term, Term(9));
-    assert_eq!(damage.hard_state.commit, LogIndex(9));
+    assert_eq!(damage.hard_state.commit, LogIndex(8));
     assert!(
         damage
             .to_string()
@@ -66,6 +66,30 @@ fn the_vote_survives_and_the_commit_index_waits_for_its_entries() {
         "{damage}"
     );
     check_repair(&fs, &expected, &damage);
+}
+
+#[test]
+fn what_the_lost_batch_had_replaced_is_not_taken_for_committed() {
+    let fs = MemFs::new(5);
+    let mut wal = create(&fs).unwrap();
+    let replaced = (2..=9).map(|index| data(1, index, 100)).collect();
+    wal.append(&batch(1, hard_state(1, 4), replaced)).unwrap();
+    // Another leader puts its own entries in the place of 6 to 9, and commits them.
+    let replacement = (6..=8).map(|index| data(2, index, 100)).collect();
+    let lost = written(&fs, || {
+        wal.append(&batch(2, hard_state(2, 5), replacement))
+            .unwrap()
+    });
+    wal.append(&batch(3, hard_state(2, 8), Vec::new())).unwrap();
+    wal.seal().unwrap();
+    drop(wal);
+    fs.crash_losing_all();
+    fs.flip_bit(&segment(1), lost.end as u64 - 30, 3);
+
+    let (_, recovered) = begin_repair(&fs).unwrap();
+    assert_eq!(recovered.entries.last().unwrap().id.term, Term(1));
+    assert_eq!(recovered.hard_state.term, Term(2));
+    assert_eq!(recovered.hard_state.commit, LogIndex(4));
 }
 
 #[test]

@@ -181,6 +181,7 @@ impl World {
             node.log.repair_until = Some(end);
             let count = self.rng.usize(0..node.log.entries.len());
             node.log.entries.truncate(count);
+            node.log.hard_state.commit = node.log.hard_state.commit.min(node.durable().index);
         }
     }
 

@@ -29,7 +29,6 @@ fn pre_ask(last: (u64, u64)) -> MessageBody {
 fn repairing() -> Raft {
     let mut disk = founded(&[A, B, C]);
     disk.hard_state.term.0 = 3;
-    disk.hard_state.commit = LogIndex(4);
     disk.repair_until = Some(log_id(5, 3));
     let mut raft = Raft::new(at(0), config(B), disk);
     raft.check_invariants();

@@ -187,28 +187,42 @@ impl Handle {
                 best_follower(&now).ok_or(not_leader)?
             }
         };
-        let (reply, answer) = oneshot::channel();
-        let input = Input::Transfer { to, reply };
-        running
-            .driver
-            .inputs
-            .send(input)
-            .map_err(|_| RequestError::Stopped)?;
-        match answer.await.map_err(|_| RequestError::Stopped)? {
-            Ok(()) => {}
-            Err(raftery_raft::TransferError::NotLeader { leader }) => {
-                return Err(RequestError::NotLeader { leader });
+        let election_timeout = self.shared.config.election_timeout;
+        let handed_over = async {
+            ask_for_transfer(running, to).await?;
+            // Raft gives up after an election timeout. The order to campaign may have been lost, or
+            // have come in the wait after the target's start.
+            loop {
+                let leads = status.wait_for(|status| status.leader == Some(to));
+                let waited = tokio::time::timeout(election_timeout, leads).await;
+                match waited.map(|leads| leads.is_ok()) {
+                    Ok(true) => return Ok(to),
+                    Ok(false) => return Err(RequestError::Stopped),
+                    Err(_) if running.is_leader() => ask_for_transfer(running, to).await?,
+                    Err(_) => {}
+                }
             }
-            Err(raftery_raft::TransferError::NotVoter(id)) => {
-                return Err(RequestError::BadTransferee(id));
-            }
+        };
+        tokio::time::timeout(running.request_timeout, handed_over)
+            .await
+            .unwrap_or(Err(RequestError::TimedOut))
+    }
+}
+
+async fn ask_for_transfer(running: &Running, to: MemberId) -> Result<(), RequestError> {
+    let (reply, answer) = oneshot::channel();
+    let input = Input::Transfer { to, reply };
+    running
+        .driver
+        .inputs
+        .send(input)
+        .map_err(|_| RequestError::Stopped)?;
+    match answer.await.map_err(|_| RequestError::Stopped)? {
+        Ok(()) => Ok(()),
+        Err(raftery_raft::TransferError::NotLeader { leader }) => {
+            Err(RequestError::NotLeader { leader })
         }
-        let leads = status.wait_for(|status| status.leader == Some(to));
-        match tokio::time::timeout(running.request_timeout, leads).await {
-            Ok(Ok(_)) => Ok(to),
-            Ok(Err(_)) => Err(RequestError::Stopped),
-            Err(_) => Err(RequestError::TimedOut),
-        }
+        Err(raftery_raft::TransferError::NotVoter(id)) => Err(RequestError::BadTransferee(id)),
     }
 }
 

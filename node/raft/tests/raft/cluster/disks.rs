@@ -135,6 +135,8 @@ impl Cluster {
         let node = self.node(id);
         node.disk.repair_until = Some(node.durable());
         node.disk.entries.truncate(count);
+        let commit = node.disk.hard_state.commit.min(node.durable().index);
+        node.disk.hard_state.commit = commit;
         self.note(
             id,
             &format!("disk: the log is rotten after {count} entries"),
