@@ -85,6 +85,17 @@ pub trait FsFile {
     /// What the system says; how much was written is unknown then.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Writes all of `bytes` at `offset`; they are durable when it returns. Other writes may need
+    /// a sync of their own. In one operation where the system can, which wants whole blocks:
+    /// offset and length multiples of 4096.
+    ///
+    /// # Errors
+    /// As for [`FsFile::write_at`] and [`FsFile::sync_data`].
+    fn write_and_sync_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write_at(offset, bytes)?;
+        self.sync_data()
+    }
+
     /// Makes the file `len` bytes long and reserves them. New bytes read as zero.
     ///
     /// # Errors

@@ -89,7 +89,10 @@ impl Replay {
                     let mut entries = Vec::new();
                     for _ in 0..state.entries {
                         sequence += 1;
-                        let Some(frame) = frames.at(offset, Some(sequence))? else {
+                        // An opening may have begun to write over a torn batch, so that its
+                        // seal stands in an entry's place.
+                        let frame = frames.at(offset, Some(sequence))?;
+                        let Some(frame) = frame.filter(|frame| frame.sequence == sequence) else {
                             if is_on(Defect::RecoverHalfBatch) && !entries.is_empty() {
                                 self.half_a_unit(&state, entries);
                             }

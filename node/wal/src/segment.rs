@@ -29,6 +29,7 @@
 //! refuses it. `docs/adr/0007` says how versions follow each other.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crc32c::crc32c;
@@ -135,6 +136,16 @@ impl<F: Fs> Segment<F> {
             path,
             file,
         })
+    }
+
+    /// Reads a part of it.
+    pub(crate) fn read(&self, range: Range<u64>) -> Result<Vec<u8>, WalError> {
+        let len = range.end - range.start;
+        let mut bytes = vec![0; usize::try_from(len).expect("files fit the address space")];
+        self.file
+            .read_at(range.start, &mut bytes)
+            .map_err(WalError::io("read", &self.path))?;
+        Ok(bytes)
     }
 
     /// The whole first page.

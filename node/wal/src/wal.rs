@@ -18,7 +18,7 @@ mod found;
 mod keep;
 mod write;
 
-use write::pad_bytes;
+use write::{pad_bytes, page_of};
 
 /// What a torn write keeps or loses as a whole; a seal starts a new one.
 const SECTOR_BYTES: u64 = 512;
@@ -32,8 +32,8 @@ const PAD_BYTES_MAX: u64 = SECTOR_BYTES + HEADER_BYTES as u64;
 ///
 /// Invariants:
 /// - `covered <= durable <= last_sequence < next_sequence`, `last_batch <= last_sequence`
-/// - `DATA_START <= flushed`, `flushed + buffer.len() == offset`, and an end frame fits behind
-///   `offset`
+/// - `DATA_START <= page <= flushed <= offset`, `page` begins a page, `page + buffer.len() ==
+///   offset`, and an end frame fits behind `offset`
 /// - `base.index <= last.index`
 /// - only `segment` has unsynced frames
 pub struct Wal<F: Fs> {
@@ -43,9 +43,13 @@ pub struct Wal<F: Fs> {
     segment: Segment<F>,
     /// Where the next frame goes.
     offset: u64,
-    /// Frames that the file doesn't have yet, and where the first of them goes.
+    /// What stands from `page` to `offset`: whole pages are written, the last one again and again.
     buffer: Vec<u8>,
+    page: u64,
+    /// Up to here the file has it.
     flushed: u64,
+    /// Whether the file has bytes that no sync has covered.
+    is_dirty: bool,
     /// The next segment, kept ready: the reserve for a full disk.
     spare: Spare<F>,
     /// Released segments that wait for their next life, by their old numbers.
@@ -163,6 +167,8 @@ impl<F: Fs> Wal<F> {
         sound: Sound<F>,
     ) -> Result<(Self, Recovered), WalError> {
         let replay = sound.replay;
+        let page = page_of(sound.offset);
+        let buffer = sound.segment.read(page..sound.offset)?;
         let last_sequence = replay.sequence.unwrap_or(0);
         let mut wal = Self {
             fs,
@@ -170,8 +176,10 @@ impl<F: Fs> Wal<F> {
             options,
             segment: sound.segment,
             offset: sound.offset,
-            buffer: Vec::new(),
+            buffer,
+            page,
             flushed: sound.offset,
+            is_dirty: false,
             spare: sound.spare.map_or(Spare::None, Spare::Ready),
             recycled: sound.recycled,
             kept: replay.kept,

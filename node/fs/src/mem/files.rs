@@ -132,11 +132,12 @@ impl FsFile for MemFile {
             Err(_) => &bytes[..bytes.len() / 2],
         };
         let data = disk.data(self.node);
+        let same = unchanged(data.live.get(offset..).unwrap_or_default(), written);
         put(&mut data.live, offset, written);
         data.unsynced.push(Write {
             operation: number,
-            offset,
-            bytes: written.to_vec(),
+            offset: offset + same,
+            bytes: written[same..].to_vec(),
         });
         started.map(drop)
     }
@@ -177,4 +178,14 @@ impl FsFile for MemFile {
         }
         Ok(())
     }
+}
+
+/// How many bytes at the beginning are there already. A disk that mangles what it isn't told to
+/// change is more than any log could survive.
+fn unchanged(there: &[u8], written: &[u8]) -> usize {
+    there
+        .iter()
+        .zip(written)
+        .take_while(|(there, written)| there == written)
+        .count()
 }

@@ -17,6 +17,7 @@ use crate::segment::{DATA_START, SEGMENT_MULTIPLE};
 
 /// Frames that wait for one write at most, and memory that is kept for the next.
 const BUFFER_BYTES_MAX: usize = 1 << 20;
+const PAGE: usize = SEGMENT_MULTIPLE as usize;
 
 impl<F: Fs> Wal<F> {
     pub(super) fn guarded<T>(
@@ -125,34 +126,49 @@ impl<F: Fs> Wal<F> {
         let mut encoder = Encoder {
             buffer: &mut self.buffer,
             salt: self.segment.salt,
-            offset: self.flushed,
+            offset: self.page,
             sequence: self.next_sequence,
         };
         frames(&mut encoder);
         self.next_sequence = encoder.sequence;
         self.last_sequence = self.next_sequence - 1;
-        self.offset = self.flushed + self.buffer.len() as u64;
+        self.offset = self.page + self.buffer.len() as u64;
         self.vouched = watermark;
     }
 
-    /// Gives the file what it doesn't have yet, in one piece. The rest of the last page is
-    /// written too, as zeros: the system would otherwise have to read a recycled file's old page
-    /// before it could change a part of it.
+    /// Gives the file what it doesn't have yet, in one piece.
     pub(super) fn flush(&mut self) -> Result<(), WalError> {
-        if self.buffer.is_empty() {
+        if self.flushed == self.offset {
             return Ok(());
         }
-        let page_end = self.offset.next_multiple_of(SEGMENT_MULTIPLE);
-        let len = usize::try_from(page_end - self.flushed).expect("it is in memory");
-        self.buffer.resize(len, 0);
+        self.fill_page();
         self.segment
             .file
-            .write_at(self.flushed, &self.buffer)
+            .write_at(self.page, &self.buffer)
             .map_err(WalError::io("write", &self.segment.path))?;
-        self.flushed = self.offset;
-        self.buffer.clear();
-        self.buffer.shrink_to(BUFFER_BYTES_MAX);
+        self.is_dirty = true;
+        self.keep_last_page();
         Ok(())
+    }
+
+    /// Whole pages are written, the rest of the last one as zeros: what goes past the system's
+    /// cache has to be whole blocks, and in the cache a part of a recycled file's old page could
+    /// only be changed once that was read.
+    fn fill_page(&mut self) {
+        self.buffer
+            .resize(self.buffer.len().next_multiple_of(PAGE), 0);
+    }
+
+    /// All is written; what stands in the last page will be written again with what follows it.
+    fn keep_last_page(&mut self) {
+        self.flushed = self.offset;
+        let page = page_of(self.offset);
+        let place = |at: u64| usize::try_from(at - self.page).expect("it is in memory");
+        let (from, to) = (place(page), place(self.offset));
+        self.buffer.copy_within(from..to, 0);
+        self.buffer.truncate(to - from);
+        self.buffer.shrink_to(BUFFER_BYTES_MAX);
+        self.page = page;
     }
 
     pub(super) fn flush_if_large(&mut self) -> Result<(), WalError> {
@@ -202,24 +218,38 @@ impl<F: Fs> Wal<F> {
         self.write(state.watermark, |frames| frames.state(Kind::End, &state));
         self.sync_segment()?;
         self.segment = next;
+        self.buffer.clear();
         self.offset = DATA_START;
+        self.page = DATA_START;
         self.flushed = DATA_START;
         Ok(())
     }
 
+    /// Mostly all that a sync has to cover fits one write, which is durable when it returns.
     pub(super) fn sync_segment(&mut self) -> Result<(), WalError> {
-        if self.durable < self.last_sequence {
-            self.flush()?;
-            self.segment
-                .file
-                .sync_data()
-                .map_err(WalError::sync(&self.segment.path))?;
-            self.durable = self.last_sequence;
-            self.covered = self.vouched;
-            self.acknowledged = self.appended;
+        if self.durable == self.last_sequence {
+            return Ok(());
         }
+        if self.is_dirty {
+            self.flush()?;
+            self.segment.file.sync_data()
+        } else {
+            self.fill_page();
+            self.segment.file.write_and_sync_at(self.page, &self.buffer)
+        }
+        .map_err(WalError::sync(&self.segment.path))?;
+        self.is_dirty = false;
+        self.keep_last_page();
+        self.durable = self.last_sequence;
+        self.covered = self.vouched;
+        self.acknowledged = self.appended;
         Ok(())
     }
+}
+
+/// Where the page of `offset` begins.
+pub(super) fn page_of(offset: u64) -> u64 {
+    offset - offset % SEGMENT_MULTIPLE
 }
 
 /// Bytes from `offset` to a sector's beginning: 0, or enough for a frame.
