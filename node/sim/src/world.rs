@@ -1,5 +1,6 @@
 //! The world: all that happens, one event after the other.
 
+mod ambush;
 mod birth;
 mod carry_out;
 mod clients;
@@ -25,6 +26,7 @@ use crate::queue::{Event, Queue};
 use crate::report::NO_PANIC;
 use crate::trace::Trace;
 use crate::{Faults, Listener, Options, Report, Violation};
+use ambush::{Ambush, Scene};
 
 /// How long healing may take.
 const HEALING_MAX: Duration = Duration::from_secs(60);
@@ -60,6 +62,9 @@ struct World<'a> {
     size: usize,
     members: BTreeMap<MemberId, Member>,
     next_member: MemberId,
+    /// What is being prepared or under way, and what it asks of the world.
+    ambush: Option<Ambush>,
+    scene: Scene,
     clients: Clients,
     invariants: Invariants,
     report: Report,
@@ -81,6 +86,8 @@ impl<'a> World<'a> {
             size,
             members: BTreeMap::new(),
             next_member: MemberId(size as u64 + 1),
+            ambush: None,
+            scene: Scene::default(),
             clients: Clients::new(),
             invariants: Invariants::default(),
             report: Report::default(),
@@ -123,6 +130,7 @@ impl<'a> World<'a> {
             Event::Split,
             Event::Suspend,
             Event::SlowDisk,
+            Event::Ambush,
         ] {
             self.again(event);
         }
@@ -166,6 +174,7 @@ impl<'a> World<'a> {
         self.say(format_args!("everything heals"));
         self.weather = Weather::calm();
         self.network.heal();
+        self.end_ambush();
         let ids: Vec<_> = self.members.keys().copied().collect();
         for id in ids {
             let member = self.members.get_mut(&id).expect("installed");

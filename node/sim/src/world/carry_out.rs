@@ -89,6 +89,9 @@ impl World<'_> {
             &message,
         );
         let mut to = message.to;
+        if message.body == MessageBody::TimeoutNow {
+            self.scene.handed_over = Some(id);
+        }
         if arrivals[0].is_some() && happens(&mut self.rng, self.weather.misdelivered) {
             let ids: Vec<_> = self.members.keys().copied().collect();
             to = self.rng.choice(ids).expect("members exist");
@@ -164,9 +167,11 @@ impl World<'_> {
         if lags {
             return Ok(());
         }
-        if happens(&mut self.rng, self.weather.slow_applies) {
+        let is_ambushed = self.scene.slow_machine == Some(id);
+        if is_ambushed || happens(&mut self.rng, self.weather.slow_applies) {
             self.faults().slow_applies += 1;
-            let takes = micros(&mut self.rng, 1_000, 100_000);
+            let least = if is_ambushed { 60_000 } else { 1_000 };
+            let takes = micros(&mut self.rng, least, 100_000);
             self.after(takes, Event::Apply { member: id, life });
             return Ok(());
         }

@@ -51,9 +51,12 @@ impl World<'_> {
         };
         let expected: LogIndex = membership.index;
         let proposed = self.input(leader, |raft, now| {
-            raft.propose_conf_change(now, change, Some(expected))
+            raft.propose_conf_change(now, change.clone(), Some(expected))
         })?;
         let is_proposed = matches!(proposed, Some(Ok(_)));
+        if is_proposed {
+            self.ambush_change(leader, &change);
+        }
         if let Some(id) = added
             && is_proposed
         {
