@@ -93,17 +93,6 @@ pub enum Defect {
 }
 
 impl Defect {
-    /// Those that nothing finds yet, or not within the time, so that nobody takes them for found.
-    pub const NOT_FOUND: &[Self] = &[
-        Self::BreakPromise,
-        Self::LeaseAtOldTime,
-        Self::LeaseAfterTimeoutNow,
-        Self::NoWaitAfterStart,
-        Self::VoteWhileRepairing,
-        Self::ElectWithNewHalf,
-        Self::CutBeyondDurable,
-    ];
-
     /// Those that the simulator has to find.
     pub const ALL: &[Self] = &[
         Self::AcknowledgeBeforeSync,
@@ -129,13 +118,20 @@ impl Defect {
         Self::ReadBeforeOwnCommit,
         Self::ReadUnconfirmed,
         Self::LeaseWithoutPromise,
+        Self::BreakPromise,
+        Self::LeaseAtOldTime,
+        Self::LeaseAfterTimeoutNow,
+        Self::NoWaitAfterStart,
         Self::CommitWithNewHalf,
         Self::CommitWithOldHalf,
+        Self::ElectWithNewHalf,
         Self::ElectWithOldHalf,
+        Self::VoteWhileRepairing,
         Self::ForgetRepair,
         Self::AnswerSnapshotBeforeSync,
         Self::ForgetBase,
         Self::SkipSnapshotSync,
+        Self::CutBeyondDurable,
         Self::DropTombstone,
         Self::RecoverHalfEntry,
     ];

@@ -136,9 +136,9 @@ impl Event {
         }
     }
 
-    /// Whether a client's wish arrives.
-    pub(crate) fn is_of_client(&self) -> bool {
-        matches!(self, Self::Propose { .. } | Self::ReadIndex { .. })
+    /// Whether a client's wish to read arrives.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self, Self::ReadIndex { .. })
     }
 
     /// Whose process has to run for it.

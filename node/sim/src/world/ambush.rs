@@ -88,26 +88,37 @@ impl World<'_> {
     /// Lays one of the ambushes, if the cluster is in a state for it.
     pub(super) fn lay_ambush(&mut self) -> Result<(), Broken> {
         if self.ambush.is_some() || !self.network.cuts().is_empty() {
+            self.try_again();
             return Ok(());
         }
-        let laid = match self.rng.u8(0..6) {
+        // Some more often, because they hardly ever find the cluster in a state for them.
+        let laid = match self.rng.u8(0..10) {
             0 => HandOver::lay(self)?,
             1 => ForgottenPromise::lay(self),
             2 => OutsleptLease::lay(self),
-            3 => LaterTerm::lay(self),
-            4 => RottenWitness::lay(self),
-            _ => LaggingStore::lay(self),
+            3 => LaggingStore::lay(self),
+            4..6 => LaterTerm::lay(self),
+            _ => RottenWitness::lay(self),
         };
         if let Some((plot, patience)) = laid {
             self.await_moment(plot, patience);
+            self.again(Event::Ambush);
+        } else {
+            self.try_again();
         }
         Ok(())
+    }
+
+    /// The cluster wasn't in a state for it.
+    fn try_again(&mut self) {
+        let pause = micros(&mut self.rng, 20_000, 100_000);
+        self.after(pause, Event::Ambush);
     }
 
     /// The leader took a change of membership: if it makes a joint configuration, an ambush may
     /// be laid around it.
     pub(super) fn ambush_change(&mut self, leader: MemberId, change: &ConfChange) {
-        if self.ambush.is_some() || !self.network.cuts().is_empty() || self.rng.bool() {
+        if self.ambush.is_some() || !self.network.cuts().is_empty() {
             return;
         }
         if let Some((plot, patience)) = PartedHalves::lay(self, leader, change) {
@@ -185,20 +196,27 @@ impl World<'_> {
         let leader = self.leader()?;
         let status = self.members[&leader].shown()?;
         let membership = &status.membership;
-        let follows = |id: &MemberId| {
-            let member = self.members.get(id);
-            let is_awake = member
-                .and_then(|member| member.running.as_ref())
-                .is_some_and(|running| !running.is_suspended());
-            let shown = member.and_then(|member| member.shown());
-            is_awake && shown.is_some_and(|s| s.term == status.term && s.leader == Some(leader))
-        };
         let is_calm = !membership.is_joint()
             && membership.voters.contains(&leader)
-            && membership.voters.iter().all(follows)
+            && membership
+                .voters
+                .iter()
+                .all(|id| self.follows(*id, leader))
             && self.has_lease(leader);
         let others = membership.voters.iter().copied();
         is_calm.then(|| (leader, others.filter(|id| *id != leader).collect()))
+    }
+
+    /// Whether a member is awake and follows that leader, or is it.
+    fn follows(&self, id: MemberId, leader: MemberId) -> bool {
+        let running = |id: MemberId| self.members.get(&id)?.running.as_ref();
+        let (Some(member), Some(leading)) = (running(id), running(leader)) else {
+            return false;
+        };
+        let (Some(own), Some(leads)) = (&member.shown, &leading.shown) else {
+            return false;
+        };
+        !member.is_suspended() && own.term == leads.term && own.leader == Some(leader)
     }
 
     /// As [`World::calm_cluster`], of three voters: the leader and the others in any order.

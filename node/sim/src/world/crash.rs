@@ -182,10 +182,10 @@ impl World<'_> {
         let Some(mut held) = running.held.take() else {
             return Ok(());
         };
-        let clients_first = std::mem::take(&mut running.wakes_to_clients);
+        let reads_first = std::mem::take(&mut running.wakes_to_reads);
         self.say(format_args!("{id} goes on, {} events wait", held.len()));
-        if clients_first {
-            held.sort_by_key(|event| !event.is_of_client());
+        if reads_first {
+            held.sort_by_key(|event| !event.is_read());
         } else if self.rng.bool() {
             self.input(id, |raft, now| raft.tick(now))?;
         }

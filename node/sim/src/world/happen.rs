@@ -139,7 +139,6 @@ impl World<'_> {
                 Ok(())
             }
             Event::Ambush => {
-                self.again(Event::Ambush);
                 self.lay_ambush()
             }
             Event::Look => Ok(()),

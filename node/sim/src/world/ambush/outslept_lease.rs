@@ -20,7 +20,7 @@ impl OutsleptLease {
         let lasts = micros(&mut world.rng, 600_000, 1_100_000);
         world.suspend_for(leader, lasts);
         let member = world.members.get_mut(&leader).expect("it leads");
-        member.running.as_mut().expect("it leads").wakes_to_clients = true;
+        member.running.as_mut().expect("it leads").wakes_to_reads = true;
         world.scene.is_still = true;
         world.scene.reads_at = Some(leader);
         let plot = Plot::OutsleptLease(Self { leader });

@@ -11,6 +11,9 @@ use super::{Clients, Next, Plot};
 use crate::world::World;
 use crate::world::crash::Crash;
 
+/// Entries that may be on their way when the change is sent.
+const LACKS_MAX: u64 = 6;
+
 #[derive(Debug)]
 pub(super) struct PartedHalves {
     leader: MemberId,
@@ -31,6 +34,7 @@ impl PartedHalves {
         let ConfChange::Change { changes } = change else {
             return None;
         };
+        let mut rng = world.rng.fork();
         let voters = &world.members[&leader].shown()?.membership.voters;
         let (mut new, mut leave) = (BTreeSet::new(), BTreeSet::new());
         for change in changes {
@@ -40,14 +44,17 @@ impl PartedHalves {
                 MemberChange::Demote { id } | MemberChange::Remove { id } => leave.insert(*id),
             };
         }
-        let stays = |id: &MemberId| *id != leader && !leave.contains(id);
+        let is_fine = |id: &MemberId| world.follows(*id, leader) && is_near(world, *id, leader);
+        let stays = |id: &MemberId| *id != leader && !leave.contains(id) && is_fine(id);
         let mut stay: Vec<_> = voters.iter().copied().filter(stays).collect();
         let half = (voters.len() + new.len() - leave.len()) / 2;
-        world.rng.shuffle(&mut stay);
+        rng.shuffle(&mut stay);
         let more = (half + 1).saturating_sub(new.len());
         new.extend(stay.iter().take(more));
         let mut old: BTreeSet<_> = voters.difference(&new).copied().collect();
-        let are_enough = new.len() > half && old.len() > voters.len() / 2;
+        let are_enough = new.len() > half
+            && new.iter().all(is_fine)
+            && old.iter().filter(|id| is_fine(id)).count() > voters.len() / 2;
         old.remove(&leader);
         if !are_enough {
             return None;
@@ -107,6 +114,15 @@ impl PartedHalves {
         world.faults().parted_halves += 1;
         Next::Sprung(Duration::from_millis(1500))
     }
+}
+
+/// Whether a member's log lacks hardly anything.
+fn is_near(world: &World<'_>, id: MemberId, leader: MemberId) -> bool {
+    let last = |id| {
+        let running = world.members[&id].running.as_ref();
+        running.map_or(0, |running| running.raft.last_index().0)
+    };
+    last(id) + LACKS_MAX >= last(leader)
 }
 
 /// Whether the joint configuration is in force for a member.
