@@ -71,6 +71,7 @@ faults! {
     drifts: "clocks that drift",
     slow_applies: "state machines that lagged",
     hasty_changes: "changes of membership asked for while one was pending",
+    greedy_changes: "changes refused because too many would have lost their vote",
     lonely_hand_overs: "leaders cut off when they told another to campaign",
     forgotten_promises: "voters that crashed while a cut-off leader's lease rested on them",
     outslept_leases: "leaders that woke to waiting reads after another was elected",

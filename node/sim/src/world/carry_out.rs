@@ -1,8 +1,6 @@
 //! What members want done.
 
-use raftery_raft::{
-    ConfChange, Entry, MemberId, MessageBody, Payload, PeerMessage, RoleKind, Status, dispatch,
-};
+use raftery_raft::{Entry, MemberId, MessageBody, PeerMessage, RoleKind, Status, dispatch};
 
 use super::{Broken, World};
 use crate::faults::{happens, micros};
@@ -148,15 +146,9 @@ impl World<'_> {
         let life = member.life;
         let running = member.running.as_mut().expect("it acts");
         let status = running.shown.as_ref().expect("the first effect");
-        let is_joint =
-            |entry: &Entry| matches!(entry.payload, Payload::ConfChange(ConfChange::LeaveJoint));
-        self.report.joint += entries.iter().filter(|entry| is_joint(entry)).count() as u64
-            * u64::from(status.role == RoleKind::Leader);
-        self.report.changes += entries
-            .iter()
-            .filter(|e| matches!(e.payload, Payload::ConfChange(_)))
-            .count() as u64
-            * u64::from(status.role == RoleKind::Leader);
+        if status.role == RoleKind::Leader {
+            self.report.count_changes(&entries);
+        }
         self.invariants.observe(&Observation::Applied {
             member: id,
             term: status.term,
