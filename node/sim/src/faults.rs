@@ -78,6 +78,8 @@ faults! {
     promises_in_later_terms: "voters that heard of a later term while they kept a promise",
     rotten_witnesses: "logs that rotted when only a crashed leader had the end of them",
     parted_halves: "joint configurations cut in two when only one part knew of them",
+    left_old_halves: "joint configurations left without a majority of the old half knowing",
+    left_new_halves: "new halves cut off when they heard no more than that the old was left",
     lagging_stores: "crashes behind a cut of the log whose store was far behind",
 }
 

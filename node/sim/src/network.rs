@@ -183,6 +183,16 @@ impl Network {
         self.held.extract_if(.., is_of_link).collect()
     }
 
+    /// What a link holds back.
+    pub(crate) fn held_back(
+        &self,
+        from: MemberId,
+        to: MemberId,
+    ) -> impl Iterator<Item = &PeerMessage> {
+        let is_of_link = move |message: &&PeerMessage| (message.from, message.to) == (from, to);
+        self.held.iter().filter(is_of_link)
+    }
+
     /// An ambush is over. Gives what is still held back.
     pub(crate) fn end_ambush(&mut self) -> Vec<PeerMessage> {
         self.ambushed.clear();

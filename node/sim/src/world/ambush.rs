@@ -8,9 +8,12 @@
 //! faults rest, so that they don't spoil it.
 
 mod forgotten_promise;
+mod halves;
 mod hand_over;
 mod lagging_store;
 mod later_term;
+mod new_half;
+mod old_half;
 mod outslept_lease;
 mod parted_halves;
 mod rotten_witness;
@@ -26,6 +29,8 @@ use forgotten_promise::ForgottenPromise;
 use hand_over::HandOver;
 use lagging_store::LaggingStore;
 use later_term::LaterTerm;
+use new_half::NewHalf;
+use old_half::OldHalf;
 use outslept_lease::OutsleptLease;
 use parted_halves::PartedHalves;
 use rotten_witness::RottenWitness;
@@ -51,6 +56,8 @@ pub(super) struct Scene {
     pub(super) slow_store: Option<MemberId>,
     /// Other faults and the operator rest.
     pub(super) is_still: bool,
+    /// … but the operator doesn't.
+    pub(super) operator_works: bool,
     /// Who told another to campaign last.
     pub(super) handed_over: Option<MemberId>,
 }
@@ -68,9 +75,13 @@ enum Plot {
     HandOver(HandOver),
     LaggingStore(LaggingStore),
     LaterTerm(LaterTerm),
+    NewHalf(NewHalf),
+    OldHalf(OldHalf),
     OutsleptLease(OutsleptLease),
     PartedHalves(PartedHalves),
     RottenWitness(RottenWitness),
+    /// In quiet weather everyone catches up and the operator is about to make a joint change.
+    AwaitChange,
     /// It has done what it wanted; the scene stays for a while.
     Sprung,
 }
@@ -92,13 +103,14 @@ impl World<'_> {
             return Ok(());
         }
         // Some more often, because they hardly ever find the cluster in a state for them.
-        let laid = match self.rng.u8(0..10) {
-            0 => HandOver::lay(self)?,
-            1 => ForgottenPromise::lay(self),
-            2 => OutsleptLease::lay(self),
-            3 => LaggingStore::lay(self),
-            4..6 => LaterTerm::lay(self),
-            _ => RottenWitness::lay(self),
+        let laid = match self.rng.u8(0..24) {
+            0..2 => HandOver::lay(self)?,
+            2..4 => ForgottenPromise::lay(self),
+            4..6 => OutsleptLease::lay(self),
+            6..8 => LaggingStore::lay(self),
+            8..12 => LaterTerm::lay(self),
+            12..20 => RottenWitness::lay(self),
+            _ => self.await_change(),
         };
         if let Some((plot, patience)) = laid {
             self.await_moment(plot, patience);
@@ -107,6 +119,20 @@ impl World<'_> {
             self.try_again();
         }
         Ok(())
+    }
+
+    /// A joint change is about to be made.
+    fn await_change(&mut self) -> Option<(Plot, Duration)> {
+        let membership = &self.members[&self.leader()?].shown()?.membership;
+        let is_near = membership.voters.len() <= self.size
+            && !membership.learners.is_empty()
+            && !membership.is_joint();
+        if !is_near {
+            return None;
+        }
+        self.scene.is_still = true;
+        self.scene.operator_works = true;
+        Some((Plot::AwaitChange, Duration::from_millis(1500)))
     }
 
     /// The cluster wasn't in a state for it.
@@ -118,10 +144,18 @@ impl World<'_> {
     /// The leader took a change of membership: if it makes a joint configuration, an ambush may
     /// be laid around it.
     pub(super) fn ambush_change(&mut self, leader: MemberId, change: &ConfChange) {
-        if self.ambush.is_some() || !self.network.cuts().is_empty() {
+        let awaits = |ambush: &Ambush| matches!(ambush.plot, Plot::AwaitChange);
+        let is_free = self.ambush.as_ref().is_none_or(awaits);
+        if !is_free || !self.network.cuts().is_empty() {
             return;
         }
-        if let Some((plot, patience)) = PartedHalves::lay(self, leader, change) {
+        let laid = match self.rng.u8(0..3) {
+            0 => PartedHalves::lay(self, leader, change),
+            1 => OldHalf::lay(self, leader, change),
+            _ => NewHalf::lay(self, leader, change),
+        };
+        if let Some((plot, patience)) = laid {
+            self.scene.operator_works = false;
             self.await_moment(plot, patience);
         }
     }
@@ -152,9 +186,12 @@ impl World<'_> {
             Plot::HandOver(plot) => plot.look(self),
             Plot::LaggingStore(plot) => plot.look(self),
             Plot::LaterTerm(plot) => plot.look(self),
+            Plot::NewHalf(plot) => plot.look(self),
+            Plot::OldHalf(plot) => plot.look(self),
             Plot::OutsleptLease(plot) => plot.look(self),
             Plot::PartedHalves(plot) => plot.look(self),
             Plot::RottenWitness(plot) => plot.look(self),
+            Plot::AwaitChange => Next::Wait(Plot::AwaitChange),
             Plot::Sprung => Next::Wait(Plot::Sprung),
         };
         match next {

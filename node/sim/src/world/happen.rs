@@ -44,7 +44,8 @@ impl World<'_> {
     }
 
     pub(super) fn happen(&mut self, event: Event) -> Result<(), Broken> {
-        if self.scene.is_still && event.disturbs() {
+        let is_welcome = self.scene.operator_works && matches!(event, Event::Operate);
+        if self.scene.is_still && event.disturbs() && !is_welcome {
             self.again(event);
             return Ok(());
         }
@@ -155,6 +156,7 @@ impl World<'_> {
             Event::Write => WRITE_EVERY,
             Event::Read if self.scene.reads_at.is_some() => READ_EVERY / 4,
             Event::Read => READ_EVERY,
+            Event::Operate if self.scene.operator_works => OPERATE_EVERY / 3,
             Event::Operate => OPERATE_EVERY,
             Event::Crash => self.weather.crash_every,
             Event::Split => self.weather.partition_every,

@@ -111,7 +111,7 @@ impl World<'_> {
             let mut voters: Vec<_> = membership.voters.iter().copied().collect();
             self.rng.shuffle(&mut voters);
             // Two may be too many: Raft has to say so.
-            voters.truncate(self.rng.usize(1..=2));
+            voters.truncate(if self.rng.u8(0..4) == 0 { 2 } else { 1 });
             let mut changes = [one, two].map(|id| MemberChange::Promote { id }).to_vec();
             changes.extend(voters.into_iter().map(|id| self.leaves(id)));
             return Some(ConfChange::Change { changes });
