@@ -130,7 +130,7 @@ impl Weather {
             partition_every: Duration::from_millis(wild(rng, 800..4000, 200..800).into()),
             suspend_every: Duration::from_millis(rng.u64(1000..6000)),
             slow_disk_every: Duration::from_millis(rng.u64(2000..8000)),
-            ambush_every: Duration::from_millis(wild(rng, 1500..8000, 800..1500).into()),
+            ambush_every: Duration::from_millis(wild(rng, 1000..5000, 500..1000).into()),
         }
     }
 

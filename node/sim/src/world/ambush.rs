@@ -132,7 +132,7 @@ impl World<'_> {
         }
         self.scene.is_still = true;
         self.scene.operator_works = true;
-        Some((Plot::AwaitChange, Duration::from_millis(1500)))
+        Some((Plot::AwaitChange, Duration::from_millis(2500)))
     }
 
     /// The cluster wasn't in a state for it.

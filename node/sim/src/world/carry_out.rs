@@ -3,7 +3,7 @@
 use raftery_raft::{Entry, MemberId, MessageBody, PeerMessage, RoleKind, Status, dispatch};
 
 use super::{Broken, World};
-use crate::faults::{happens, micros};
+use crate::faults::{Weather, happens, micros};
 use crate::invariants::{Observation, Promise};
 use crate::member::{Effect, Effects};
 use crate::queue::Event;
@@ -79,9 +79,15 @@ impl World<'_> {
             })?;
         }
         self.report.transfers += u64::from(message.body == MessageBody::TimeoutNow);
+        let calm = Weather::calm();
+        let weather = if self.scene.is_still {
+            &calm
+        } else {
+            &self.weather
+        };
         let arrivals = self.network.route(
             &mut self.rng,
-            &self.weather,
+            weather,
             &mut self.report.faults,
             self.now,
             &message,
@@ -90,7 +96,7 @@ impl World<'_> {
         if message.body == MessageBody::TimeoutNow {
             self.scene.handed_over = Some(id);
         }
-        if arrivals[0].is_some() && happens(&mut self.rng, self.weather.misdelivered) {
+        if arrivals[0].is_some() && happens(&mut self.rng, weather.misdelivered) {
             let ids: Vec<_> = self.members.keys().copied().collect();
             to = self.rng.choice(ids).expect("members exist");
             self.report.faults.misdelivered += u64::from(to != message.to);
