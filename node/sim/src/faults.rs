@@ -80,6 +80,7 @@ faults! {
     parted_halves: "joint configurations cut in two when only one part knew of them",
     left_old_halves: "joint configurations left without a majority of the old half knowing",
     left_new_halves: "new halves cut off when they heard no more than that the old was left",
+    figure_eights: "leaders cut off when they had just spread entries of an earlier term",
     lagging_stores: "crashes behind a cut of the log whose store was far behind",
 }
 

@@ -7,6 +7,7 @@
 //! changes what a member may do. One at a time, each in a file of its own; while it springs, other
 //! faults rest, so that they don't spoil it.
 
+mod figure_eight;
 mod forgotten_promise;
 mod halves;
 mod hand_over;
@@ -25,6 +26,7 @@ use raftery_raft::{ConfChange, Instant, MemberId, PeerMessage, RoleKind};
 use super::{Broken, World};
 use crate::faults::micros;
 use crate::queue::Event;
+use figure_eight::FigureEight;
 use forgotten_promise::ForgottenPromise;
 use hand_over::HandOver;
 use lagging_store::LaggingStore;
@@ -71,6 +73,7 @@ pub(super) struct Ambush {
 
 #[derive(Debug)]
 enum Plot {
+    FigureEight(FigureEight),
     ForgottenPromise(ForgottenPromise),
     HandOver(HandOver),
     LaggingStore(LaggingStore),
@@ -103,13 +106,14 @@ impl World<'_> {
             return Ok(());
         }
         // Some more often, because they hardly ever find the cluster in a state for them.
-        let laid = match self.rng.u8(0..24) {
+        let laid = match self.rng.u8(0..28) {
             0..2 => HandOver::lay(self)?,
             2..4 => ForgottenPromise::lay(self),
             4..6 => OutsleptLease::lay(self),
             6..8 => LaggingStore::lay(self),
             8..12 => LaterTerm::lay(self),
             12..20 => RottenWitness::lay(self),
+            20..24 => FigureEight::lay(self),
             _ => self.await_change(),
         };
         if let Some((plot, patience)) = laid {
@@ -182,6 +186,7 @@ impl World<'_> {
             return Ok(());
         }
         let next = match plot {
+            Plot::FigureEight(plot) => plot.look(self),
             Plot::ForgottenPromise(plot) => plot.look(self),
             Plot::HandOver(plot) => plot.look(self),
             Plot::LaggingStore(plot) => plot.look(self),

@@ -1,6 +1,6 @@
 //! A joint configuration is committed, and the network splits: on one side a majority of the new
-//! half that knows of it, on the other a majority of the old half that doesn't. The leader, which
-//! does, crashes before it has said so there.
+//! half that knows of it, on the other a majority of the old half that doesn't. The leader is on
+//! the side of the new half, or it is on the other and crashes before it has said anything there.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use crate::world::crash::Crash;
 #[derive(Debug)]
 pub(super) struct PartedHalves {
     sides: Halves,
-    has_crashed: bool,
+    leads_new: bool,
+    has_parted: bool,
 }
 
 impl PartedHalves {
@@ -23,7 +24,8 @@ impl PartedHalves {
         leader: MemberId,
         change: &ConfChange,
     ) -> Option<(Plot, Duration)> {
-        let sides = Halves::of(world, leader, change, false)?;
+        let leads_new = world.rng.bool();
+        let sides = Halves::of(world, leader, change, leads_new)?;
         for id in &sides.old {
             // They answer, and don't hear that it is committed.
             world.network.cut_one_way(leader, *id);
@@ -32,20 +34,32 @@ impl PartedHalves {
         world.scene.is_still = true;
         let plot = Self {
             sides,
-            has_crashed: false,
+            leads_new,
+            has_parted: false,
         };
         Some((Plot::PartedHalves(plot), Duration::from_millis(150)))
     }
 
     pub(super) fn look(self, world: &mut World<'_>) -> Next {
-        if self.has_crashed {
+        if self.has_parted {
             return self.count(world);
         }
         let leader = self.sides.leader;
         if joint_since(world, leader).is_none() {
             return Next::Wait(Plot::PartedHalves(self));
         }
-        self.sides.part(world, false);
+        self.sides.part(world, self.leads_new);
+        if !self.leads_new {
+            self.crash_leader(world);
+        }
+        Next::Wait(Plot::PartedHalves(Self {
+            has_parted: true,
+            ..self
+        }))
+    }
+
+    fn crash_leader(&self, world: &mut World<'_>) {
+        let leader = self.sides.leader;
         // What it would add to its log isn't there yet.
         let how = Crash {
             loses_all: true,
@@ -56,10 +70,6 @@ impl PartedHalves {
         for id in &self.sides.old {
             world.network.join(leader, *id);
         }
-        Next::Wait(Plot::PartedHalves(Self {
-            has_crashed: true,
-            ..self
-        }))
     }
 
     /// The last messages arrive.
