@@ -66,7 +66,11 @@ fn joint_change_swaps_voters() {
         assert_eq!(membership.removed, [C].into());
         assert!(!membership.is_joint());
     }
-    assert_eq!(c.count("proposes a change: yes"), 2, "nobody asked to leave");
+    assert_eq!(
+        c.count("proposes a change: yes"),
+        2,
+        "nobody asked to leave"
+    );
     c.say("The old one knows that it is out.");
     assert_eq!(c.status(C).role, RoleKind::Learner);
     assert!(c.status(C).membership.removed.contains(&C));

@@ -217,13 +217,18 @@ impl World<'_> {
 
     /// What was held back arrives, in any order.
     fn deliver_late(&mut self, held: Vec<PeerMessage>) {
+        self.deliver_after(Duration::ZERO, held);
+    }
+
+    /// As [`World::deliver_late`], still later.
+    fn deliver_after(&mut self, delay: Duration, held: Vec<PeerMessage>) {
         for message in held {
             let member = message.to;
             let Some(life) = self.members.get(&member).map(|receiver| receiver.life) else {
                 continue;
             };
             self.report.faults.delayed += 1;
-            let takes = micros(&mut self.rng, 300, 2_000);
+            let takes = delay + micros(&mut self.rng, 300, 2_000);
             let event = Event::Deliver {
                 member,
                 life,
@@ -240,10 +245,7 @@ impl World<'_> {
         let membership = &status.membership;
         let is_calm = !membership.is_joint()
             && membership.voters.contains(&leader)
-            && membership
-                .voters
-                .iter()
-                .all(|id| self.follows(*id, leader))
+            && membership.voters.iter().all(|id| self.follows(*id, leader))
             && self.has_lease(leader);
         let others = membership.voters.iter().copied();
         is_calm.then(|| (leader, others.filter(|id| *id != leader).collect()))

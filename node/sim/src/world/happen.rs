@@ -139,9 +139,7 @@ impl World<'_> {
                 self.slow_disk();
                 Ok(())
             }
-            Event::Ambush => {
-                self.lay_ambush()
-            }
+            Event::Ambush => self.lay_ambush(),
             Event::Look => Ok(()),
         }
     }

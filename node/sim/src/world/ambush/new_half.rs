@@ -1,7 +1,7 @@
 //! A joint configuration is left. The new half hears so, and nothing of what was written behind
-//! that: only the old half holds it when the network splits. Answers of the old half come late and
-//! out of order, the last of them first, so that all of it would be committed at once if the old
-//! half was asked alone.
+//! that: only the old half holds it when the network splits. Answers come late, the last ones of
+//! the old half before all others, so that all of it would be committed at once if the old half
+//! was asked alone.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) struct NewHalf {
 enum Stage {
     /// The joint configuration isn't in force yet.
     Joining,
-    /// Clients write; nobody answers the leader but the new half.
+    /// Clients write; nobody answers the leader.
     Writing { leave: LogIndex, until: Instant },
     /// The old half has answered; the leader says how much is committed.
     Telling { leave: LogIndex },
@@ -66,7 +66,7 @@ impl NewHalf {
         for id in &self.sides.new {
             world.network.hold(leader, *id);
         }
-        for id in &self.sides.old {
+        for id in self.sides.new.iter().chain(&self.sides.old) {
             world.network.hold(*id, leader);
         }
         world.scene.clients = Clients::Busy;
@@ -89,6 +89,10 @@ impl NewHalf {
             let furthest = held.iter().map(accepts).max().flatten();
             held.retain(|message| accepts(message).is_none_or(|to| Some(to) == furthest));
             world.deliver_late(held);
+        }
+        for id in &self.sides.new {
+            let held = world.network.release(*id, self.sides.leader);
+            world.deliver_after(Duration::from_millis(3), held);
         }
         world.scene.clients = Clients::Quiet;
         Some(Stage::Telling { leave })
