@@ -27,6 +27,7 @@ use crate::report::NO_PANIC;
 use crate::trace::Trace;
 use crate::{Faults, Listener, Options, Report, Violation};
 use ambush::{Ambush, Scene};
+use birth::Settings;
 
 /// How long healing may take.
 const HEALING_MAX: Duration = Duration::from_secs(60);
@@ -58,6 +59,7 @@ struct World<'a> {
     queue: Queue,
     network: Network,
     weather: Weather,
+    settings: Settings,
     /// How many voters there should be.
     size: usize,
     members: BTreeMap<MemberId, Member>,
@@ -74,6 +76,7 @@ impl<'a> World<'a> {
     fn new(options: Options, trace: Trace<'a>) -> Self {
         let mut rng = Rng::with_seed(options.seed);
         let weather = Weather::draw(&mut rng);
+        let settings = Settings::draw(&mut rng);
         let size = if options.seed.is_multiple_of(2) { 3 } else { 5 };
         Self {
             options,
@@ -83,6 +86,7 @@ impl<'a> World<'a> {
             queue: Queue::default(),
             network: Network::default(),
             weather,
+            settings,
             size,
             members: BTreeMap::new(),
             next_member: MemberId(size as u64 + 1),
