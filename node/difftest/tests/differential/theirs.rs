@@ -120,7 +120,7 @@ impl Theirs {
             change
         };
         let change = ConfChangeV2 {
-            changes: changes.into_iter().map(single).collect::<Vec<_>>().into(),
+            changes: changes.into_iter().map(single).collect(),
             ..ConfChangeV2::default()
         };
         self.with(id, |node| {
