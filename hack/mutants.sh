@@ -1,6 +1,7 @@
 #!/bin/bash
 # Builds Raft and its log with deliberate defects, in a target directory of its own, and lets the
-# simulator look for each of them; prints which property found it, after how many seeds.
+# simulator look for each of them; prints which property found it, after how many seeds. DEFECT=name
+# looks for that one only.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"

@@ -8,9 +8,22 @@
 //! While a defect is on, the product's own assertions about consistency are off
 //! ([`are_assertions_off`]): what has to find the defect is what the simulator sees from outside.
 
-/// A mistake that an implementer of Raft could make, or that somebody made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Defect {
+macro_rules! defects {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A mistake that an implementer of Raft could make, or that somebody made.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Defect {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Defect {
+            /// All of them: the simulator has to find each.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+defects! {
     /// The log acknowledges batches that it hasn't synced.
     AcknowledgeBeforeSync,
     /// An entry is stamped with the batch before the one that wrote it: an acknowledgement of
@@ -90,55 +103,6 @@ pub enum Defect {
     DropTombstone,
     /// The store takes the entry whose frame a crash tore.
     RecoverHalfEntry,
-}
-
-impl Defect {
-    /// Those that nothing finds yet, or not within the time, so that nobody takes them for found.
-    pub const NOT_FOUND: &[Self] = &[
-        Self::BreakPromise,
-        Self::LeaseAtOldTime,
-        Self::LeaseAfterTimeoutNow,
-        Self::NoWaitAfterStart,
-        Self::VoteWhileRepairing,
-        Self::ElectWithNewHalf,
-        Self::CutBeyondDurable,
-    ];
-
-    /// Those that the simulator has to find.
-    pub const ALL: &[Self] = &[
-        Self::AcknowledgeBeforeSync,
-        Self::StampOfOlderBatch,
-        Self::CountOwnUnsynced,
-        Self::AnswerVoteBeforeSync,
-        Self::ForgetVote,
-        Self::RecoverHalfBatch,
-        Self::CutCorruptMiddle,
-        Self::VouchForUnsynced,
-        Self::VoteTwice,
-        Self::VoteForStaleLog,
-        Self::CountPreVotes,
-        Self::CountLearners,
-        Self::CommitEarlierTerm,
-        Self::CommitBeyondTaken,
-        Self::ApplyUncommitted,
-        Self::AppendWithoutMatch,
-        Self::CutOnOldAppend,
-        Self::TakeOldTerms,
-        Self::TakeOthersMessages,
-        Self::TwoChangesAtOnce,
-        Self::ReadBeforeOwnCommit,
-        Self::ReadUnconfirmed,
-        Self::LeaseWithoutPromise,
-        Self::CommitWithNewHalf,
-        Self::CommitWithOldHalf,
-        Self::ElectWithOldHalf,
-        Self::ForgetRepair,
-        Self::AnswerSnapshotBeforeSync,
-        Self::ForgetBase,
-        Self::SkipSnapshotSync,
-        Self::DropTombstone,
-        Self::RecoverHalfEntry,
-    ];
 }
 
 #[cfg(raftery_defects)]

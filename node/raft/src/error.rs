@@ -72,6 +72,18 @@ pub enum ConfChangeError {
     /// Nobody would vote afterwards.
     #[error("no voter would be left")]
     NoVoterLeft,
+    /// Who loses its vote may be told so, and be gone, before the others know that the joint
+    /// configuration was left: those who stay must be able to go on by themselves.
+    #[error(
+        "{lose} of {voters} voters would lose their vote at once: in one change at most a minority \
+         may, so do it in two"
+    )]
+    TooManyLoseVote {
+        /// Voters that would be removed or demoted.
+        lose: usize,
+        /// Voters that there are.
+        voters: usize,
+    },
     /// Only voters are demoted.
     #[error("{0} is not a voter")]
     NotVoter(MemberId),

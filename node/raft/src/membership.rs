@@ -118,7 +118,7 @@ impl Membership {
             return Err(ConfChangeError::Empty);
         }
         let mut seen = BTreeSet::new();
-        let mut voters = self.voters.len();
+        let (mut gain, mut lose) = (0, 0);
         for change in changes {
             let id = change.id();
             if !seen.insert(id) {
@@ -128,24 +128,36 @@ impl Membership {
                 MemberChange::AddLearner { .. } => self.check_add(id)?,
                 MemberChange::Promote { .. } => {
                     self.check_promote(id)?;
-                    voters += 1;
+                    gain += 1;
                 }
                 MemberChange::Demote { .. } => {
                     if !self.voters.contains(&id) {
                         return Err(ConfChangeError::NotVoter(id));
                     }
-                    voters -= 1;
+                    lose += 1;
                 }
                 MemberChange::Remove { .. } => {
                     if !self.contains(id) {
                         return Err(ConfChangeError::NotMember(id));
                     }
-                    voters -= usize::from(self.voters.contains(&id));
+                    lose += usize::from(self.voters.contains(&id));
                 }
             }
         }
-        if voters == 0 {
+        self.check_losses(gain, lose)
+    }
+
+    /// `lose` of the voters go, `gain` come. A joint change needs a majority of the old half until
+    /// it is left, and those who lost their vote may be gone for ever before all who stay know
+    /// that it was: if who leads then crashes and they were needed, nobody is elected ever again.
+    fn check_losses(&self, gain: usize, lose: usize) -> Result<(), ConfChangeError> {
+        let voters = self.voters.len();
+        if voters + gain == lose {
             return Err(ConfChangeError::NoVoterLeft);
+        }
+        let becomes_joint = gain + lose > 1;
+        if becomes_joint && lose > 0 && voters - lose <= voters / 2 {
+            return Err(ConfChangeError::TooManyLoseVote { lose, voters });
         }
         Ok(())
     }

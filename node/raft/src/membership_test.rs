@@ -3,8 +3,13 @@ use bytes::Bytes;
 use super::*;
 
 fn founded() -> Membership {
+    founded_by(2)
+}
+
+fn founded_by(founders: u64) -> Membership {
     let mut membership = Membership::default();
-    let members = [1, 2].map(|id| (MemberId(id), Bytes::new())).to_vec();
+    let members = (1..=founders).map(|id| (MemberId(id), Bytes::new()));
+    let members = members.collect();
     membership.activate(LogIndex(1), &ConfChange::Found { members });
     membership
 }
@@ -76,38 +81,41 @@ fn removed(id: u64) -> MemberChange {
 
 #[test]
 fn changes_of_several_voters_are_joint_until_the_old_half_is_left() {
-    let mut m = founded();
-    m.activate(LogIndex(2), &several(vec![added(3), added(4), added(5)]));
+    let mut m = founded_by(5);
+    m.activate(LogIndex(2), &several(vec![added(6), added(7), added(8)]));
     assert!(!m.is_joint(), "learners count nowhere");
     let change = several(vec![
-        promoted(3),
+        promoted(6),
         removed(1),
         demoted(2),
-        removed(4),
-        added(6),
+        removed(7),
+        added(9),
     ]);
     assert_eq!(m.check(&change), Ok(()));
     m.activate(LogIndex(3), &change);
     m.check_invariants();
     let ids = |ids: &[u64]| -> BTreeSet<_> { ids.iter().map(|id| MemberId(*id)).collect() };
-    assert_eq!((&m.voters, &m.outgoing), (&ids(&[3]), &ids(&[1, 2])));
-    assert_eq!((&m.learners, &m.learners_next), (&ids(&[5, 6]), &ids(&[2])));
-    assert_eq!(m.removed, ids(&[4]), "1 votes in the old half");
-    assert_eq!(m.members().collect::<BTreeSet<_>>(), ids(&[1, 2, 3, 5, 6]));
+    assert_eq!(m.voters, ids(&[3, 4, 5, 6]));
+    assert_eq!(m.outgoing, ids(&[1, 2, 3, 4, 5]));
+    assert_eq!((&m.learners, &m.learners_next), (&ids(&[8, 9]), &ids(&[2])));
+    assert_eq!(m.removed, ids(&[7]), "1 votes in the old half");
+    let all = ids(&[1, 2, 3, 4, 5, 6, 8, 9]);
+    assert_eq!(m.members().collect::<BTreeSet<_>>(), all);
     assert_eq!(
-        m.check(&several(vec![added(7)])),
+        m.check(&several(vec![added(10)])),
         Err(ConfChangeError::Joint)
     );
     assert_eq!(
-        m.check(&ConfChange::Remove { id: MemberId(5) }),
+        m.check(&ConfChange::Remove { id: MemberId(8) }),
         Err(ConfChangeError::Joint)
     );
     assert_eq!(m.check(&ConfChange::LeaveJoint), Ok(()));
     m.activate(LogIndex(4), &ConfChange::LeaveJoint);
     m.check_invariants();
     assert!(!m.is_joint());
-    assert_eq!((&m.voters, &m.learners), (&ids(&[3]), &ids(&[2, 5, 6])));
-    assert_eq!(m.removed, ids(&[1, 4]));
+    assert_eq!(m.voters, ids(&[3, 4, 5, 6]));
+    assert_eq!(m.learners, ids(&[2, 8, 9]));
+    assert_eq!(m.removed, ids(&[1, 7]));
     assert_eq!(
         m.check(&ConfChange::LeaveJoint),
         Err(ConfChangeError::NotJoint)
@@ -147,6 +155,29 @@ fn several_changes_that_make_no_sense_are_refused() {
     ] {
         assert_eq!(m.check(&several(changes)), Err(error));
     }
-    let swap = several(vec![removed(1), removed(2), promoted(4)]);
-    assert_eq!(m.check(&swap), Ok(()));
+}
+
+#[test]
+fn at_most_a_minority_of_the_voters_loses_its_vote_in_a_joint_change() {
+    let with_learners = |founders| {
+        let mut m = founded_by(founders);
+        m.activate(LogIndex(2), &several(vec![added(8), added(9)]));
+        m
+    };
+    let refused = |lose, voters| Err(ConfChangeError::TooManyLoseVote { lose, voters });
+    for (founders, changes, verdict) in [
+        (1, vec![removed(1), promoted(8)], refused(1, 1)),
+        (1, vec![promoted(8), promoted(9)], Ok(())),
+        (2, vec![demoted(1), promoted(8)], refused(1, 2)),
+        (2, vec![demoted(1), added(7)], Ok(())), // one voter changes: not joint
+        (3, vec![removed(1), promoted(8), promoted(9)], Ok(())),
+        (3, vec![removed(1), demoted(2), promoted(8)], refused(2, 3)),
+        (4, vec![removed(1), promoted(8)], Ok(())),
+        (4, vec![removed(1), removed(2)], refused(2, 4)),
+        (5, vec![removed(1), demoted(2), promoted(8)], Ok(())),
+        (5, vec![removed(1), removed(2), demoted(3)], refused(3, 5)),
+    ] {
+        let m = with_learners(founders);
+        assert_eq!(m.check(&several(changes.clone())), verdict, "{changes:?}");
+    }
 }

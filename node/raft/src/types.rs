@@ -193,7 +193,8 @@ pub enum ConfChange {
         id: MemberId,
     },
     /// Several changes at once, each of another member. If more than one voter changes the
-    /// configuration becomes joint, and the leader adds [`ConfChange::LeaveJoint`] by itself.
+    /// configuration becomes joint, and the leader adds [`ConfChange::LeaveJoint`] by itself. At
+    /// most a minority of the voters may lose its vote in such a change.
     Change {
         /// What changes; not empty.
         changes: Vec<MemberChange>,

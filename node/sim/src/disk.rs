@@ -282,15 +282,19 @@ impl Disk {
         }
     }
 
+    /// Whether damage to anything acknowledged would be noticed.
+    pub(crate) fn is_sealed(&self) -> bool {
+        let is_sealed = |wal: &Wal<MemFs>| !wal.needs_seal();
+        self.wal.as_ref().is_some_and(is_sealed) && self.syncing.is_none() && !self.is_doomed
+    }
+
     /// The member dies, and its machine with it.
-    pub(crate) fn crash(&mut self, rng: &mut Rng) -> Loss {
+    pub(crate) fn crash(&mut self, rng: &mut Rng, loses_all: bool) -> Loss {
+        self.was_sealed = self.is_sealed();
         let had_unsynced = self.syncing.take().is_some();
-        let wal = self.wal.take();
-        let is_sealed = |wal: Wal<MemFs>| !wal.needs_seal();
-        self.was_sealed = wal.is_some_and(is_sealed) && !had_unsynced && !self.is_doomed;
+        self.wal = None;
         self.queue.clear();
         self.is_doomed = false;
-        let loses_all = rng.bool();
         if loses_all {
             self.fs.crash_losing_all();
         } else {

@@ -71,6 +71,17 @@ faults! {
     drifts: "clocks that drift",
     slow_applies: "state machines that lagged",
     hasty_changes: "changes of membership asked for while one was pending",
+    greedy_changes: "changes refused because too many would have lost their vote",
+    lonely_hand_overs: "leaders cut off when they told another to campaign",
+    forgotten_promises: "voters that crashed while a cut-off leader's lease rested on them",
+    outslept_leases: "leaders that woke to waiting reads after another was elected",
+    promises_in_later_terms: "voters that heard of a later term while they kept a promise",
+    rotten_witnesses: "logs that rotted when only a crashed leader had the end of them",
+    parted_halves: "joint configurations cut in two when only one part knew of them",
+    left_old_halves: "joint configurations left without a majority of the old half knowing",
+    left_new_halves: "new halves cut off when they heard no more than that the old was left",
+    figure_eights: "leaders cut off when they had just spread entries of an earlier term",
+    lagging_stores: "crashes behind a cut of the log whose store was far behind",
 }
 
 /// How likely and how often faults are in one run; drawn from the seed, so that some runs are
@@ -99,6 +110,7 @@ pub(crate) struct Weather {
     pub(crate) partition_every: Duration,
     pub(crate) suspend_every: Duration,
     pub(crate) slow_disk_every: Duration,
+    pub(crate) ambush_every: Duration,
 }
 
 impl Weather {
@@ -119,6 +131,7 @@ impl Weather {
             partition_every: Duration::from_millis(wild(rng, 800..4000, 200..800).into()),
             suspend_every: Duration::from_millis(rng.u64(1000..6000)),
             slow_disk_every: Duration::from_millis(rng.u64(2000..8000)),
+            ambush_every: Duration::from_millis(wild(rng, 1000..5000, 500..1000).into()),
         }
     }
 
@@ -140,6 +153,7 @@ impl Weather {
             partition_every: Duration::MAX,
             suspend_every: Duration::MAX,
             slow_disk_every: Duration::MAX,
+            ambush_every: Duration::MAX,
         }
     }
 }

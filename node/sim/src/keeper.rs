@@ -41,6 +41,11 @@ pub(crate) enum Kept {
 }
 
 impl Keeper {
+    /// Whether what is applied is on its way to the disk.
+    pub(crate) fn is_syncing(&self) -> bool {
+        matches!(self, Self::Sync(_))
+    }
+
     /// Does the next step.
     pub(crate) fn step(&mut self, machine: &mut Machine) -> Result<Kept, StoreIoError> {
         let (next, kept) = match std::mem::take(self) {

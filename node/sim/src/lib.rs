@@ -3,11 +3,13 @@
 //! Every member is a real [`raftery_raft::Raft`], a real [`raftery_wal::Wal`] and a real
 //! [`raftery_store::Store`] with a few registers in it, joined by the same loop that the server
 //! runs ([`raftery_raft::dispatch`]). The log is cut close behind what the store has durable, so
-//! that who lags gets a snapshot. Simulated are the clocks (they drift, processes are suspended), the network (drops,
-//! delays, doubles, reorders, partitions of every shape, messages that outlive their receiver),
-//! the disk below the log (syncs take time; a crash discards unsynced bytes or tears the last
-//! writes; durable sectors rot), the clients, and an operator that replaces members, one or two at a time, and moves
-//! leadership. All of it follows from one number, the seed.
+//! that who lags gets a snapshot. Simulated are the clocks (they drift, processes are suspended),
+//! the network (drops, delays, doubles, reorders, partitions of every shape, messages that outlive
+//! their receiver), the disk below the log (syncs take time; a crash discards unsynced bytes or
+//! tears the last writes; durable sectors rot), the clients, and an operator that replaces and
+//! demotes members, one or two at a time, and moves leadership. Most faults come at random times;
+//! some lie in wait for the moment at which they hurt most (`world/ambush`). All of it follows from
+//! one number, the seed.
 //!
 //! ```text
 //!          ┌─────────── events in the order of simulated time ───────────┐

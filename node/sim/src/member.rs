@@ -62,6 +62,8 @@ pub(crate) struct Running {
     pub(crate) tick_at: Option<Instant>,
     /// While it is suspended: what has queued meanwhile.
     pub(crate) held: Option<Vec<Event>>,
+    /// When it goes on, it gets to the reads before it looks at anything else.
+    pub(crate) wakes_to_reads: bool,
 }
 
 impl Running {
@@ -83,6 +85,7 @@ impl Running {
             installs: false,
             tick_at: None,
             held: None,
+            wakes_to_reads: false,
         }
     }
 

@@ -16,6 +16,11 @@ const LATE_TIMEOUT_NOW: u32 = 200;
 pub(crate) struct Network {
     /// Sender and receiver, one way.
     cut: BTreeSet<(MemberId, MemberId)>,
+    /// As `cut`, by an ambush: it ends with that.
+    ambushed: BTreeSet<(MemberId, MemberId)>,
+    /// Links that hold back what is sent on them.
+    holding: BTreeSet<(MemberId, MemberId)>,
+    held: Vec<PeerMessage>,
     /// When the latest message on a link arrives.
     latest: BTreeMap<(MemberId, MemberId), Instant>,
 }
@@ -31,8 +36,12 @@ impl Network {
         message: &PeerMessage,
     ) -> [Option<Instant>; 2] {
         let link = (message.from, message.to);
-        if self.cut.contains(&link) {
+        if self.is_cut(message.from, message.to) {
             faults.partitioned += 1;
+            return [None, None];
+        }
+        if self.holding.contains(&link) {
+            self.held.push(message.clone());
             return [None, None];
         }
         if happens(rng, weather.dropped) {
@@ -136,7 +145,58 @@ impl Network {
         &self.cut
     }
 
+    pub(crate) fn is_cut(&self, from: MemberId, to: MemberId) -> bool {
+        self.cut.contains(&(from, to)) || self.ambushed.contains(&(from, to))
+    }
+
+    /// The ordinary splits end.
     pub(crate) fn heal(&mut self) {
         self.cut.clear();
+    }
+
+    /// An ambush cuts a link, one way.
+    pub(crate) fn cut_one_way(&mut self, from: MemberId, to: MemberId) {
+        self.ambushed.insert((from, to));
+    }
+
+    /// An ambush cuts two members off from each other.
+    pub(crate) fn part(&mut self, one: MemberId, other: MemberId) {
+        self.cut_one_way(one, other);
+        self.cut_one_way(other, one);
+    }
+
+    /// Two members reach each other again.
+    pub(crate) fn join(&mut self, one: MemberId, other: MemberId) {
+        self.ambushed.remove(&(one, other));
+        self.ambushed.remove(&(other, one));
+    }
+
+    /// What is sent on a link from now on comes late.
+    pub(crate) fn hold(&mut self, from: MemberId, to: MemberId) {
+        self.holding.insert((from, to));
+    }
+
+    /// A link doesn't hold back any more: gives what it did, to be delivered in any order.
+    pub(crate) fn release(&mut self, from: MemberId, to: MemberId) -> Vec<PeerMessage> {
+        self.holding.remove(&(from, to));
+        let is_of_link = |message: &mut PeerMessage| (message.from, message.to) == (from, to);
+        self.held.extract_if(.., is_of_link).collect()
+    }
+
+    /// What a link holds back.
+    pub(crate) fn held_back(
+        &self,
+        from: MemberId,
+        to: MemberId,
+    ) -> impl Iterator<Item = &PeerMessage> {
+        let is_of_link = move |message: &&PeerMessage| (message.from, message.to) == (from, to);
+        self.held.iter().filter(is_of_link)
+    }
+
+    /// An ambush is over. Gives what is still held back.
+    pub(crate) fn end_ambush(&mut self) -> Vec<PeerMessage> {
+        self.ambushed.clear();
+        self.holding.clear();
+        std::mem::take(&mut self.held)
     }
 }

@@ -75,6 +75,10 @@ pub(crate) enum Event {
     Resume { member: MemberId, life: u64 },
     /// A disk becomes slow for a while.
     SlowDisk,
+    /// An ambush is laid.
+    Ambush,
+    /// Nothing but a moment at which an ambush looks around.
+    Look,
 }
 
 impl Event {
@@ -87,7 +91,8 @@ impl Event {
             | Self::Crash
             | Self::Split
             | Self::Suspend
-            | Self::SlowDisk => true,
+            | Self::SlowDisk
+            | Self::Ambush => true,
             Self::Deliver { .. }
             | Self::Tick { .. }
             | Self::Synced { .. }
@@ -101,8 +106,39 @@ impl Event {
             | Self::ReadIndex { .. }
             | Self::Start { .. }
             | Self::Heal
-            | Self::Resume { .. } => false,
+            | Self::Resume { .. }
+            | Self::Look => false,
         }
+    }
+
+    /// Whether it would spoil an ambush.
+    pub(crate) fn disturbs(&self) -> bool {
+        match self {
+            Self::Operate | Self::Crash | Self::Split | Self::Suspend | Self::SlowDisk => true,
+            Self::Deliver { .. }
+            | Self::Tick { .. }
+            | Self::Synced { .. }
+            | Self::Seal { .. }
+            | Self::Apply { .. }
+            | Self::Keep { .. }
+            | Self::Stream { .. }
+            | Self::Streamed { .. }
+            | Self::Install { .. }
+            | Self::Write
+            | Self::Read
+            | Self::Propose { .. }
+            | Self::ReadIndex { .. }
+            | Self::Start { .. }
+            | Self::Heal
+            | Self::Resume { .. }
+            | Self::Ambush
+            | Self::Look => false,
+        }
+    }
+
+    /// Whether a client's wish to read arrives.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self, Self::ReadIndex { .. })
     }
 
     /// Whose process has to run for it.
@@ -128,7 +164,9 @@ impl Event {
             | Self::Heal
             | Self::Suspend
             | Self::Resume { .. }
-            | Self::SlowDisk => None,
+            | Self::SlowDisk
+            | Self::Ambush
+            | Self::Look => None,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use raftery_raft::{ConfChange, Entry, MemberChange, Payload};
+
 use crate::Faults;
 
 /// What a run is asked for. The seed decides about all else.
@@ -38,6 +40,8 @@ pub struct Report {
     pub elections: u64,
     /// Changes of membership that were committed.
     pub changes: u64,
+    /// Voters that they made learners.
+    pub demoted: u64,
     /// Joint configurations among them.
     pub joint: u64,
     /// Times that the log was cut.
@@ -70,6 +74,7 @@ impl Report {
         self.lease_reads += other.lease_reads;
         self.elections += other.elections;
         self.changes += other.changes;
+        self.demoted += other.demoted;
         self.joint += other.joint;
         self.cuts += other.cuts;
         self.checkpoints += other.checkpoints;
@@ -78,6 +83,28 @@ impl Report {
         self.installed += other.installed;
         self.transfers += other.transfers;
         self.faults.add(&other.faults);
+    }
+
+    /// A leader has committed these.
+    pub(crate) fn count_changes(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            let Payload::ConfChange(change) = &entry.payload else {
+                continue;
+            };
+            self.changes += 1;
+            match change {
+                ConfChange::LeaveJoint => self.joint += 1,
+                ConfChange::Change { changes } => {
+                    let is_demoted =
+                        |change: &&MemberChange| matches!(change, MemberChange::Demote { .. });
+                    self.demoted += changes.iter().filter(is_demoted).count() as u64;
+                }
+                ConfChange::Found { .. }
+                | ConfChange::AddLearner { .. }
+                | ConfChange::Promote { .. }
+                | ConfChange::Remove { .. } => {}
+            }
+        }
     }
 
     /// What was done, with its count.
@@ -93,6 +120,7 @@ impl Report {
             ("elections", self.elections),
             ("transfers", self.transfers),
             ("changes of membership", self.changes),
+            ("voters that became learners", self.demoted),
             ("joint configurations", self.joint),
             ("cuts of logs", self.cuts),
             ("checkpoints", self.checkpoints),

@@ -1,5 +1,6 @@
 //! The world: all that happens, one event after the other.
 
+mod ambush;
 mod birth;
 mod carry_out;
 mod clients;
@@ -25,6 +26,8 @@ use crate::queue::{Event, Queue};
 use crate::report::NO_PANIC;
 use crate::trace::Trace;
 use crate::{Faults, Listener, Options, Report, Violation};
+use ambush::{Ambush, Scene};
+use birth::Settings;
 
 /// How long healing may take.
 const HEALING_MAX: Duration = Duration::from_secs(60);
@@ -56,10 +59,14 @@ struct World<'a> {
     queue: Queue,
     network: Network,
     weather: Weather,
+    settings: Settings,
     /// How many voters there should be.
     size: usize,
     members: BTreeMap<MemberId, Member>,
     next_member: MemberId,
+    /// What is being prepared or under way, and what it asks of the world.
+    ambush: Option<Ambush>,
+    scene: Scene,
     clients: Clients,
     invariants: Invariants,
     report: Report,
@@ -69,6 +76,7 @@ impl<'a> World<'a> {
     fn new(options: Options, trace: Trace<'a>) -> Self {
         let mut rng = Rng::with_seed(options.seed);
         let weather = Weather::draw(&mut rng);
+        let settings = Settings::draw(&mut rng);
         let size = if options.seed.is_multiple_of(2) { 3 } else { 5 };
         Self {
             options,
@@ -78,9 +86,12 @@ impl<'a> World<'a> {
             queue: Queue::default(),
             network: Network::default(),
             weather,
+            settings,
             size,
             members: BTreeMap::new(),
             next_member: MemberId(size as u64 + 1),
+            ambush: None,
+            scene: Scene::default(),
             clients: Clients::new(),
             invariants: Invariants::default(),
             report: Report::default(),
@@ -123,6 +134,7 @@ impl<'a> World<'a> {
             Event::Split,
             Event::Suspend,
             Event::SlowDisk,
+            Event::Ambush,
         ] {
             self.again(event);
         }
@@ -166,6 +178,7 @@ impl<'a> World<'a> {
         self.say(format_args!("everything heals"));
         self.weather = Weather::calm();
         self.network.heal();
+        self.end_ambush();
         let ids: Vec<_> = self.members.keys().copied().collect();
         for id in ids {
             let member = self.members.get_mut(&id).expect("installed");

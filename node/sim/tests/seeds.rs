@@ -3,7 +3,7 @@
 
 use raftery_sim::{Options, Report, run};
 
-const SEEDS: std::ops::RangeInclusive<u64> = 1..=60;
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=120;
 const EVENTS: u64 = 10_000;
 const ACKNOWLEDGED_MIN: u64 = 300;
 

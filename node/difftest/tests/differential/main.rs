@@ -1,11 +1,11 @@
 //! The same inputs for a cluster of ours and a cluster of raft-rs (TiKV, after etcd/raft).
 //!
 //! A schedule is drawn from a seed: someone campaigns, a leader takes a proposal or a change of
-//! membership, hands over or beats, a member restarts, or a link
-//! delivers what is under way on it: in order, in reverse, twice, or not at all. After each input
+//! membership (of one member, or of two by way of a joint configuration), hands over or beats, a
+//! member restarts, or a link delivers what is under way on it: in order, in reverse, twice, or not at all. After each input
 //! both clusters must have the same terms, votes and roles; once everything under way is
-//! delivered and a leader has sent again what was lost, the same logs, entry by entry, and the same
-//! commit indexes.
+//! delivered and a leader has sent again what was lost, the same logs, entry by entry, the same
+//! commit indexes and the same configurations.
 //!
 //! What differs by design, and how it is brought together:
 //!
@@ -26,6 +26,8 @@
 //! - Ours probes who refuses what it accepted, since its disk may have gone back; raft-rs takes
 //!   that for an old answer: ours doesn't get it.
 //! - Ours persists the commit index lazily; a restart gives it back what it knew.
+//! - A leader of ours that hands over doesn't leave a joint configuration, one of raft-rs does:
+//!   nobody hands over meanwhile.
 //! - A removed leader of ours steps down, one of raft-rs stays; nobody who is being removed is
 //!   elected here, nobody who was removed is asked for a vote (ours gives it
 //!   sooner), and what becomes of removed members isn't compared.
@@ -34,9 +36,11 @@ mod ours;
 mod schedule;
 mod theirs;
 
+use std::collections::BTreeSet;
+
 use schedule::Schedule;
 
-const SCHEDULES: u64 = 1000;
+const SCHEDULES: u64 = 2000;
 const STEPS: usize = 400;
 
 /// What is compared of a member after each input.
@@ -51,8 +55,19 @@ struct Standing {
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Record {
     commit: u64,
+    members: Members,
     /// From index 1 on.
     log: Vec<(u64, Content)>,
+}
+
+/// The configuration, as far as it is known to be committed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Members {
+    voters: BTreeSet<u64>,
+    /// Of the old half.
+    outgoing: BTreeSet<u64>,
+    learners: BTreeSet<u64>,
+    learners_next: BTreeSet<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,6 +89,14 @@ enum Change {
     Add(u64),
     Promote(u64),
     Remove(u64),
+    /// The first becomes a voter, the second is one no more.
+    Swap(u64, u64),
+    /// The first becomes a voter, the second a learner.
+    Demote(u64, u64),
+    /// Both become voters.
+    Both(u64, u64),
+    /// The old half of a joint configuration is left.
+    Leave,
 }
 
 #[test]

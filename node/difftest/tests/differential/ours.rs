@@ -1,15 +1,15 @@
 //! A cluster of ours.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use raftery_raft::{
-    ConfChange, Entry, HardState, Instant, LogId, LogIndex, MemberId, MessageBody, Payload,
-    PeerMessage, PeerState, Raft, RaftConfig, Recovered, RoleKind, Term,
+    ConfChange, Entry, HardState, Instant, LogId, LogIndex, MemberChange, MemberId, MessageBody,
+    Payload, PeerMessage, PeerState, Raft, RaftConfig, Recovered, RoleKind, Term,
 };
 
-use crate::{Change, Content, Record, Role, Standing};
+use crate::{Change, Content, Members, Record, Role, Standing};
 
 const HEARTBEAT: Duration = Duration::from_millis(1);
 /// Only what is meant to happen moves a clock, so it never passes by itself.
@@ -127,6 +127,20 @@ impl Ours {
             },
             Change::Promote(id) => ConfChange::Promote { id: MemberId(id) },
             Change::Remove(id) => ConfChange::Remove { id: MemberId(id) },
+            Change::Swap(one, other) => several(
+                promote(one),
+                MemberChange::Remove {
+                    id: MemberId(other),
+                },
+            ),
+            Change::Demote(one, other) => several(
+                promote(one),
+                MemberChange::Demote {
+                    id: MemberId(other),
+                },
+            ),
+            Change::Both(one, other) => several(promote(one), promote(other)),
+            Change::Leave => ConfChange::LeaveJoint,
         };
         self.with(id, |raft, now| {
             raft.propose_conf_change(now, change, None).is_ok()
@@ -239,15 +253,26 @@ impl Ours {
                 Content::Change(Change::Promote(id.0))
             }
             Payload::ConfChange(ConfChange::Remove { id }) => Content::Change(Change::Remove(id.0)),
-            Payload::ConfChange(ConfChange::Change { .. } | ConfChange::LeaveJoint) => {
-                unreachable!("schedules change one at a time")
+            Payload::ConfChange(ConfChange::Change { changes }) => {
+                Content::Change(change_of(changes))
             }
+            Payload::ConfChange(ConfChange::LeaveJoint) => Content::Change(Change::Leave),
         };
         let log = member.log.iter().map(|e| (e.id.term.0, content(e)));
         Record {
             commit: member.raft.status().commit.0,
+            members: self.members(id),
             log: log.collect(),
         }
+    }
+
+    /// Whether a change of membership waits in its log.
+    pub(crate) fn changes_soon(&self, id: u64) -> bool {
+        let member = &self.members[&id];
+        let commit = member.raft.status().commit;
+        let waiting = member.log.iter().filter(|entry| entry.id.index > commit);
+        let mut payloads = waiting.map(|entry| &entry.payload);
+        payloads.any(|payload| matches!(payload, Payload::ConfChange(_)))
     }
 
     /// Whether it is handing over leadership.
@@ -256,11 +281,38 @@ impl Ours {
         member.is_some_and(|member| member.raft.status().transferee.is_some())
     }
 
-    /// Voters and learners as `id` knows them.
-    pub(crate) fn membership(&self, id: u64) -> (Vec<u64>, Vec<u64>) {
+    /// The configuration as `id` knows it.
+    pub(crate) fn members(&self, id: u64) -> Members {
         let membership = self.members[&id].raft.status().membership;
-        let ids = |set: std::collections::BTreeSet<MemberId>| set.iter().map(|id| id.0).collect();
-        (ids(membership.voters), ids(membership.learners))
+        let ids = |set: BTreeSet<MemberId>| set.iter().map(|id| id.0).collect();
+        Members {
+            voters: ids(membership.voters),
+            outgoing: ids(membership.outgoing),
+            learners: ids(membership.learners),
+            learners_next: ids(membership.learners_next),
+        }
+    }
+}
+
+fn promote(id: u64) -> MemberChange {
+    MemberChange::Promote { id: MemberId(id) }
+}
+
+fn several(one: MemberChange, other: MemberChange) -> ConfChange {
+    ConfChange::Change {
+        changes: vec![one, other],
+    }
+}
+
+fn change_of(changes: &[MemberChange]) -> Change {
+    let [MemberChange::Promote { id: one }, other] = changes else {
+        unreachable!("schedules promote and do something else");
+    };
+    match other {
+        MemberChange::Remove { id } => Change::Swap(one.0, id.0),
+        MemberChange::Demote { id } => Change::Demote(one.0, id.0),
+        MemberChange::Promote { id } => Change::Both(one.0, id.0),
+        MemberChange::AddLearner { .. } => unreachable!("schedules add one at a time"),
     }
 }
 

@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use crate::ours::{self, Ours};
 use crate::theirs::{self, Theirs};
-use crate::{Change, Role};
+use crate::{Change, Members, Role};
 
 /// Delivered before everything under way must have arrived somewhere.
 const DELIVERIES_MAX: usize = 10_000;
@@ -17,6 +17,7 @@ pub(crate) struct Counts {
     elections: u64,
     proposals: u64,
     changes: u64,
+    joint: u64,
     transfers: u64,
     restarts: u64,
     dropped: u64,
@@ -30,6 +31,7 @@ impl Counts {
         self.elections += other.elections;
         self.proposals += other.proposals;
         self.changes += other.changes;
+        self.joint += other.joint;
         self.transfers += other.transfers;
         self.restarts += other.restarts;
         self.dropped += other.dropped;
@@ -43,6 +45,7 @@ impl Counts {
             self.elections,
             self.proposals,
             self.changes,
+            self.joint,
             self.transfers,
             self.restarts,
             self.dropped,
@@ -84,6 +87,8 @@ pub(crate) struct Schedule {
     members: Vec<u64>,
     /// Named in a change that removes them, committed or not.
     leaving: BTreeSet<u64>,
+    /// Named in a change that makes them learners, committed or not.
+    demoted: BTreeSet<u64>,
     /// Links that lost or reordered something since everyone agreed.
     lossy: BTreeSet<(u64, u64)>,
     next_member: u64,
@@ -105,6 +110,7 @@ impl Schedule {
             next_member: members.len() as u64 + 1,
             members,
             leaving: BTreeSet::new(),
+            demoted: BTreeSet::new(),
             lossy: BTreeSet::new(),
             next_data: 0,
             leaders: BTreeSet::new(),
@@ -152,8 +158,11 @@ impl Schedule {
             let (ours, theirs) = (self.ours.record(id), self.theirs.record(id));
             ours == theirs
         };
-        let is_voter = self.ours.membership(id).0.contains(&id);
-        is_voter && !self.leaving.contains(&id) && self.staying().all(is_same)
+        let is_voter = self.ours.members(id).voters.contains(&id);
+        is_voter
+            && !self.demoted.contains(&id)
+            && !self.leaving.contains(&id)
+            && self.staying().all(is_same)
     }
 
     /// Someone campaigns.
@@ -188,19 +197,8 @@ impl Schedule {
         if self.ours.record(id).commit != self.theirs.record(id).commit {
             return;
         }
-        let (voters, learners) = self.ours.membership(id);
-        let is_quiet = self.ours.links.values().all(|link| link.is_empty())
-            && self.theirs.links.values().all(|link| link.is_empty());
-        let change = match self.rng.choice(&learners) {
-            Some(learner) => Change::Promote(*learner),
-            None if voters.len() > 3 && is_quiet => {
-                let other = self.rng.choice(voters).expect("four");
-                if other == id || self.leads_somewhere(other) {
-                    return;
-                }
-                Change::Remove(other)
-            }
-            None => Change::Add(self.next_member),
+        let Some(change) = self.next_change(id) else {
+            return;
         };
         self.say(format_args!("{id} is to change: {change:?}"));
         if !self.ours.change(id, change) {
@@ -208,6 +206,10 @@ impl Schedule {
         }
         assert!(self.theirs.change(id, change), "SEED={}", self.seed);
         self.counts.changes += 1;
+        self.counts.joint += u64::from(matches!(
+            change,
+            Change::Swap(..) | Change::Demote(..) | Change::Both(..)
+        ));
         match change {
             Change::Add(id) => {
                 self.next_member += 1;
@@ -215,11 +217,62 @@ impl Schedule {
                 self.theirs.join(id);
                 self.members.push(id);
             }
-            Change::Promote(_) => {}
+            Change::Promote(id) => {
+                self.demoted.remove(&id);
+            }
             Change::Remove(id) => {
                 self.leaving.insert(id);
             }
+            Change::Swap(one, other) => {
+                self.demoted.remove(&one);
+                self.leaving.insert(other);
+            }
+            Change::Demote(one, other) => {
+                self.demoted.remove(&one);
+                self.demoted.insert(other);
+            }
+            Change::Both(one, other) => {
+                self.demoted.remove(&one);
+                self.demoted.remove(&other);
+            }
+            Change::Leave => {}
         }
+    }
+
+    /// What the leader `id` is to change. Nobody loses its vote who might lead soon.
+    fn next_change(&mut self, id: u64) -> Option<Change> {
+        let Members {
+            voters,
+            outgoing,
+            learners,
+            ..
+        } = self.ours.members(id);
+        if !outgoing.is_empty() {
+            return None;
+        }
+        let is_quiet = self.ours.links.values().all(|link| link.is_empty())
+            && self.theirs.links.values().all(|link| link.is_empty());
+        let may_go = |other: &u64| *other != id && !self.leads_somewhere(*other);
+        let mut may_go: Vec<_> = voters.iter().copied().filter(may_go).collect();
+        may_go.retain(|_| is_quiet && voters.len() >= 3);
+        let learner = self.rng.choice(&learners).copied();
+        let another = learners.iter().copied().find(|id| Some(*id) != learner);
+        let leaves = self.rng.choice(may_go);
+        let change = match (learner, leaves, another) {
+            (None, Some(leaves), _) if voters.len() > 3 => Change::Remove(leaves),
+            (None, _, _) => Change::Add(self.next_member),
+            (Some(learner), Some(leaves), _) if self.rng.bool() => {
+                if self.rng.bool() {
+                    Change::Swap(learner, leaves)
+                } else {
+                    Change::Demote(learner, leaves)
+                }
+            }
+            (Some(learner), _, Some(another)) => Change::Both(learner, another),
+            (Some(_), _, None) if self.rng.u8(0..3) == 0 => Change::Add(self.next_member),
+            (Some(learner), _, None) => Change::Promote(learner),
+        };
+        Some(change)
     }
 
     fn leads_somewhere(&self, id: u64) -> bool {
@@ -230,11 +283,12 @@ impl Schedule {
         let Some(id) = self.leader() else {
             return;
         };
-        let voters = self.ours.membership(id).0;
-        let to = self.rng.choice(voters).expect("it leads voters");
+        let members = self.ours.members(id);
+        let to = self.rng.choice(members.voters).expect("it leads voters");
         // A target may lag, but how fast it recovers what was lost isn't compared.
         let is_lossy = self.lossy.contains(&(id, to)) || self.lossy.contains(&(to, id));
-        if to == id || !self.may_lead(to) || is_lossy {
+        let is_joint = !members.outgoing.is_empty() || self.ours.changes_soon(id);
+        if to == id || !self.may_lead(to) || is_lossy || is_joint {
             return;
         }
         self.say(format_args!("{id} hands over to {to}"));

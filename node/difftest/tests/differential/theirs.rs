@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use protobuf::Message as _;
 use raft::eraftpb::{
-    ConfChange, ConfChangeType, Entry, EntryType, HardState, Message, MessageType,
+    ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, EntryType, HardState, Message,
+    MessageType,
 };
 use raft::storage::MemStorage;
 use raft::{Config, RawNode, StateRole, Storage};
 
-use crate::{Change, Content, Record, Role, Standing};
+use crate::{Change, Content, Members, Record, Role, Standing};
 
 /// Ticks; none ever come.
 const ELECTION: usize = 1000;
@@ -100,16 +101,28 @@ impl Theirs {
     }
 
     pub(crate) fn change(&mut self, id: u64, change: Change) -> bool {
-        let (kind, node_id) = match change {
-            Change::Add(id) => (ConfChangeType::AddLearnerNode, id),
-            Change::Promote(id) => (ConfChangeType::AddNode, id),
-            Change::Remove(id) => (ConfChangeType::RemoveNode, id),
+        use ConfChangeType::{AddLearnerNode, AddNode, RemoveNode};
+        let changes = match change {
+            Change::Add(id) => vec![(AddLearnerNode, id)],
+            Change::Promote(id) => vec![(AddNode, id)],
+            Change::Remove(id) => vec![(RemoveNode, id)],
+            Change::Swap(one, other) => vec![(AddNode, one), (RemoveNode, other)],
+            Change::Demote(one, other) => vec![(AddNode, one), (AddLearnerNode, other)],
+            Change::Both(one, other) => vec![(AddNode, one), (AddNode, other)],
+            Change::Leave => Vec::new(),
         };
-        let mut change = ConfChange {
-            node_id,
-            ..ConfChange::default()
+        let single = |(kind, node_id)| {
+            let mut change = ConfChangeSingle {
+                node_id,
+                ..ConfChangeSingle::default()
+            };
+            change.set_change_type(kind);
+            change
         };
-        change.set_change_type(kind);
+        let change = ConfChangeV2 {
+            changes: changes.into_iter().map(single).collect(),
+            ..ConfChangeV2::default()
+        };
         self.with(id, |node| {
             node.propose_conf_change(Vec::new(), change).is_ok()
         })
@@ -232,18 +245,32 @@ impl Theirs {
             let entries = node.store().entries(1, last + 1, None, context);
             entries.expect("in memory")
         };
+        let state = node.raft.prs().conf().to_conf_state();
+        let members = Members {
+            voters: state.voters.into_iter().collect(),
+            outgoing: state.voters_outgoing.into_iter().collect(),
+            learners: state.learners.into_iter().collect(),
+            learners_next: state.learners_next.into_iter().collect(),
+        };
+        let commit = node.raft.raft_log.committed;
         Record {
-            commit: node.raft.raft_log.committed,
+            commit,
+            // Who joins is told the founders; ours isn't.
+            members: if commit > 0 {
+                members
+            } else {
+                Members::default()
+            },
             log: log.iter().map(|e| (e.term, content(e))).collect(),
         }
     }
 }
 
-fn conf_change(entry: &Entry) -> Option<ConfChange> {
-    if entry.entry_type() != EntryType::EntryConfChange {
+fn conf_change(entry: &Entry) -> Option<ConfChangeV2> {
+    if entry.entry_type() != EntryType::EntryConfChangeV2 {
         return None;
     }
-    let mut change = ConfChange::default();
+    let mut change = ConfChangeV2::default();
     let read = change.merge_from_bytes(&entry.data);
     read.expect("it was encoded");
     Some(change)
@@ -251,16 +278,26 @@ fn conf_change(entry: &Entry) -> Option<ConfChange> {
 
 fn content(entry: &Entry) -> Content {
     if let Some(change) = conf_change(entry) {
-        let id = change.node_id;
-        return Content::Change(match change.change_type() {
-            ConfChangeType::AddLearnerNode => Change::Add(id),
-            ConfChangeType::AddNode => Change::Promote(id),
-            ConfChangeType::RemoveNode => Change::Remove(id),
-        });
+        return Content::Change(change_of(&change));
     }
     match entry.data[..].try_into() {
         Ok(data) => Content::Data(u64::from_le_bytes(data)),
         Err(_) => Content::Blank,
+    }
+}
+
+fn change_of(change: &ConfChangeV2) -> Change {
+    use ConfChangeType::{AddLearnerNode, AddNode, RemoveNode};
+    let kind = |change: &ConfChangeSingle| (change.change_type(), change.node_id);
+    match change.changes.iter().map(kind).collect::<Vec<_>>()[..] {
+        [] => Change::Leave,
+        [(AddLearnerNode, id)] => Change::Add(id),
+        [(AddNode, id)] => Change::Promote(id),
+        [(RemoveNode, id)] => Change::Remove(id),
+        [(_, one), (RemoveNode, other)] => Change::Swap(one, other),
+        [(_, one), (AddLearnerNode, other)] => Change::Demote(one, other),
+        [(_, one), (AddNode, other)] => Change::Both(one, other),
+        [_, _, _, ..] => unreachable!("schedules change two at most"),
     }
 }
 

@@ -47,41 +47,48 @@ fn with_two_learners(title: &str) -> Cluster {
 }
 
 #[test]
-fn joint_change_swaps_two_voters() {
-    let title = "Two voters are swapped for two learners at once, through a joint configuration \
-                 that the leader leaves by itself.";
+fn joint_change_swaps_voters() {
+    let title = "A voter is swapped for two learners at once, through a joint configuration that \
+                 the leader leaves by itself.";
     let mut c = with_two_learners(title);
-    let swap = change(vec![remove(B), remove(C), promote(D), promote(E)]);
-    c.say("One change for all of it.");
+    c.say("To swap two of three is refused: the one that stays couldn't go on alone.");
+    let too_many = change(vec![remove(B), demote(C), promote(D), promote(E)]);
+    let refused = ConfChangeError::TooManyLoseVote { lose: 2, voters: 3 };
+    let refused = ProposeError::InvalidConfChange(refused);
+    assert_eq!(c.change(A, too_many), Err(refused));
+    let swap = change(vec![remove(C), promote(D), promote(E)]);
+    c.say("One change for one of them.");
     c.change(A, swap).expect("caught up");
     c.run();
-    for id in [A, D, E] {
+    for id in [A, B, D, E] {
         let membership = c.status(id).membership;
-        assert_eq!(membership.voters, [A, D, E].into());
-        assert_eq!(membership.removed, [B, C].into());
+        assert_eq!(membership.voters, [A, B, D, E].into());
+        assert_eq!(membership.removed, [C].into());
         assert!(!membership.is_joint());
     }
-    assert_eq!(c.count("proposes a change"), 2, "nobody asked to leave");
-    c.say("The old ones know that they are out.");
-    for id in [B, C] {
-        assert_eq!(c.status(id).role, RoleKind::Learner);
-        assert!(c.status(id).membership.removed.contains(&id));
-    }
+    assert_eq!(
+        c.count("proposes a change: yes"),
+        2,
+        "nobody asked to leave"
+    );
+    c.say("The old one knows that it is out.");
+    assert_eq!(c.status(C).role, RoleKind::Learner);
+    assert!(c.status(C).membership.removed.contains(&C));
     c.say("Writes go on.");
     c.propose(A, "x=1");
     assert_eq!(c.status(E).commit, c.status(A).last_index);
-    c.tell("joint_change_swaps_two_voters");
+    c.tell("joint_change_swaps_voters");
 }
 
 #[test]
 fn joint_quorum_needs_both_halves() {
-    let title = "While joint, the whole new half commits nothing, elects nobody and confirms no \
-                 read without a majority of the old half.";
+    let title = "While joint, a majority of the new half commits nothing, elects nobody and \
+                 confirms no read without a majority of the old half.";
     let mut c = with_two_learners(title);
     for id in [B, C, D, E] {
         c.hold_syncs(id);
     }
-    let swap = change(vec![remove(B), remove(C), promote(D), promote(E)]);
+    let swap = change(vec![remove(C), promote(D), promote(E)]);
     c.change(A, swap).expect("caught up");
     c.run();
     c.say("The old half commits the change. The configuration is joint.");
@@ -91,7 +98,7 @@ fn joint_quorum_needs_both_halves() {
     }
     c.run();
     let joint = c.status(A).membership;
-    assert_eq!(joint.voters, [A, D, E].into());
+    assert_eq!(joint.voters, [A, B, D, E].into());
     assert_eq!(joint.outgoing, [A, B, C].into());
     c.say("Only D's and E's disks go on: the entry that leaves isn't committed.");
     for id in [D, E, D, E] {
@@ -112,8 +119,8 @@ fn joint_quorum_needs_both_halves() {
     assert_eq!(c.status(A).commit, LogIndex(4));
     c.say("Nothing else is changed meanwhile, and leadership goes only to the new half.");
     let pending = ProposeError::ConfChangePending { index: LogIndex(5) };
-    assert_eq!(c.change(A, change(vec![demote(B)])), Err(pending));
-    assert_eq!(c.transfer(A, B), Err(TransferError::NotVoter(B)));
+    assert_eq!(c.change(A, change(vec![demote(C)])), Err(pending));
+    assert_eq!(c.transfer(A, C), Err(TransferError::NotVoter(C)));
     c.say("With B and C away, A, D and E confirm no read.");
     c.cut(A, B);
     c.cut(A, C);
@@ -139,7 +146,7 @@ fn joint_leader_fails_before_leaving() {
     for id in [A, B, C, D, E] {
         c.hold_syncs(id);
     }
-    let swap = change(vec![remove(A), remove(C), promote(D), promote(E)]);
+    let swap = change(vec![remove(A), promote(D), promote(E)]);
     c.change(A, swap).expect("caught up");
     c.run();
     c.say(
@@ -167,10 +174,10 @@ fn joint_leader_fails_before_leaving() {
         (c.status(B).role, c.status(B).term),
         (RoleKind::Leader, Term(3))
     );
-    for id in [B, D, E] {
+    for id in [B, C, D, E] {
         let membership = c.status(id).membership;
-        assert_eq!(membership.voters, [B, D, E].into());
-        assert_eq!(membership.removed, [A, C].into());
+        assert_eq!(membership.voters, [B, C, D, E].into());
+        assert_eq!(membership.removed, [A].into());
         assert!(!membership.is_joint());
     }
     c.tell("joint_leader_fails_before_leaving");
@@ -178,10 +185,10 @@ fn joint_leader_fails_before_leaving() {
 
 #[test]
 fn leader_outside_new_half_steps_down() {
-    let title = "A leader demotes itself and removes another in one change: it leads until the old \
-                 half is left, then steps down.";
+    let title = "A leader demotes itself and promotes another in one change: it leads until the \
+                 old half is left, then steps down.";
     let mut c = with_two_learners(title);
-    let out = change(vec![demote(A), remove(C), promote(D)]);
+    let out = change(vec![demote(A), promote(D)]);
     c.change(A, out).expect("caught up");
     assert_eq!(c.status(A).role, RoleKind::Leader);
     c.run();
@@ -189,15 +196,14 @@ fn leader_outside_new_half_steps_down() {
         (c.status(A).role, c.status(A).leader),
         (RoleKind::Learner, None)
     );
-    c.say("B and D go on, and A receives from them as a learner.");
+    c.say("B, C and D go on, and A receives from them as a learner.");
     c.pass(ELECTION);
     c.pass(ELECTION);
     c.fire(B);
     assert_eq!(c.status(B).role, RoleKind::Leader);
     let membership = c.status(B).membership;
-    assert_eq!(membership.voters, [B, D].into());
+    assert_eq!(membership.voters, [B, C, D].into());
     assert_eq!(membership.learners, [A, E].into());
-    assert_eq!(membership.removed, [C].into());
     c.fire(B);
     assert_eq!(c.status(A).commit, c.status(B).commit);
     c.tell("leader_outside_new_half_steps_down");

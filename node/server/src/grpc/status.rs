@@ -100,6 +100,7 @@ fn membership_change(error: &MembershipError) -> Status {
         }
         MembershipError::Conf(
             ConfChangeError::AlreadyFounded
+            | ConfChangeError::TooManyLoseVote { .. }
             | ConfChangeError::NotVoter(_)
             | ConfChangeError::NotJoint,
         )
@@ -275,6 +276,12 @@ mod tests {
                 conf(ConfChangeError::NoVoterLeft),
                 FailedPrecondition,
                 "re-configuration failed due to not enough started members",
+            ),
+            (
+                conf(ConfChangeError::TooManyLoseVote { lose: 2, voters: 3 }),
+                FailedPrecondition,
+                "2 of 3 voters would lose their vote at once: in one change at most a minority may, \
+                 so do it in two",
             ),
             (
                 conf(ConfChangeError::NotVoter(MEMBER)),

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use super::{Broken, World, broken};
 use crate::clock::Clock;
 use crate::disk::{Disk, Started};
+use crate::faults::micros;
 use crate::invariants::Observation;
 use crate::member::{Member, Running};
 use crate::queue::Event;
@@ -16,9 +19,43 @@ use raftery_raft::{
 
 const HEARTBEAT: Duration = Duration::from_millis(50);
 const ELECTION: Duration = Duration::from_millis(300);
-/// As long as the election timeout, which is as long as a promise of it can get: members that
-/// crash all the time would otherwise hardly ever get through the wait after a start.
-const PROMISE: Duration = ELECTION;
+
+/// How the members of one run are set up.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// The same for all and always.
+    promise_max: Duration,
+    lease_reads: bool,
+    /// Every start comes with an election timeout of its own, as while settings are rolled. None is
+    /// shorter than five heartbeats.
+    are_timers_mixed: bool,
+}
+
+impl Settings {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        // Usually as long as the election timeout, which is as long as a promise of it can get:
+        // members that crash all the time would otherwise hardly ever get through the wait after
+        // a start.
+        let promise_max = match rng.u8(0..16) {
+            0 => ELECTION / 2,
+            1 => ELECTION * 2,
+            _ => ELECTION,
+        };
+        Self {
+            promise_max,
+            lease_reads: rng.u8(0..16) > 0,
+            are_timers_mixed: rng.u8(0..4) == 0,
+        }
+    }
+
+    fn election_timeout(&self, rng: &mut Rng) -> Duration {
+        if self.are_timers_mixed {
+            micros(rng, 250_000, 600_000)
+        } else {
+            ELECTION
+        }
+    }
+}
 
 impl World<'_> {
     /// The first members, all with the same first entry.
@@ -101,9 +138,9 @@ impl World<'_> {
         let config = RaftConfig {
             id,
             heartbeat_interval: HEARTBEAT,
-            election_timeout: ELECTION,
-            promise_max: PROMISE,
-            lease_reads: true,
+            election_timeout: self.settings.election_timeout(&mut self.rng),
+            promise_max: self.settings.promise_max,
+            lease_reads: self.settings.lease_reads,
             seed: self.rng.u64(..),
         };
         member.life += 1;

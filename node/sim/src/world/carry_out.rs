@@ -1,11 +1,9 @@
 //! What members want done.
 
-use raftery_raft::{
-    ConfChange, Entry, MemberId, MessageBody, Payload, PeerMessage, RoleKind, Status, dispatch,
-};
+use raftery_raft::{Entry, MemberId, MessageBody, PeerMessage, RoleKind, Status, dispatch};
 
 use super::{Broken, World};
-use crate::faults::{happens, micros};
+use crate::faults::{Weather, happens, micros};
 use crate::invariants::{Observation, Promise};
 use crate::member::{Effect, Effects};
 use crate::queue::Event;
@@ -81,15 +79,24 @@ impl World<'_> {
             })?;
         }
         self.report.transfers += u64::from(message.body == MessageBody::TimeoutNow);
+        let calm = Weather::calm();
+        let weather = if self.scene.is_still {
+            &calm
+        } else {
+            &self.weather
+        };
         let arrivals = self.network.route(
             &mut self.rng,
-            &self.weather,
+            weather,
             &mut self.report.faults,
             self.now,
             &message,
         );
         let mut to = message.to;
-        if arrivals[0].is_some() && happens(&mut self.rng, self.weather.misdelivered) {
+        if message.body == MessageBody::TimeoutNow {
+            self.scene.handed_over = Some(id);
+        }
+        if arrivals[0].is_some() && happens(&mut self.rng, weather.misdelivered) {
             let ids: Vec<_> = self.members.keys().copied().collect();
             to = self.rng.choice(ids).expect("members exist");
             self.report.faults.misdelivered += u64::from(to != message.to);
@@ -145,15 +152,9 @@ impl World<'_> {
         let life = member.life;
         let running = member.running.as_mut().expect("it acts");
         let status = running.shown.as_ref().expect("the first effect");
-        let is_joint =
-            |entry: &Entry| matches!(entry.payload, Payload::ConfChange(ConfChange::LeaveJoint));
-        self.report.joint += entries.iter().filter(|entry| is_joint(entry)).count() as u64
-            * u64::from(status.role == RoleKind::Leader);
-        self.report.changes += entries
-            .iter()
-            .filter(|e| matches!(e.payload, Payload::ConfChange(_)))
-            .count() as u64
-            * u64::from(status.role == RoleKind::Leader);
+        if status.role == RoleKind::Leader {
+            self.report.count_changes(&entries);
+        }
         self.invariants.observe(&Observation::Applied {
             member: id,
             term: status.term,
@@ -164,9 +165,11 @@ impl World<'_> {
         if lags {
             return Ok(());
         }
-        if happens(&mut self.rng, self.weather.slow_applies) {
+        let is_ambushed = self.scene.slow_machine == Some(id);
+        if is_ambushed || happens(&mut self.rng, self.weather.slow_applies) {
             self.faults().slow_applies += 1;
-            let takes = micros(&mut self.rng, 1_000, 100_000);
+            let least = if is_ambushed { 60_000 } else { 1_000 };
+            let takes = micros(&mut self.rng, least, 100_000);
             self.after(takes, Event::Apply { member: id, life });
             return Ok(());
         }

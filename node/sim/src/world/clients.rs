@@ -3,6 +3,7 @@
 use raftery_defects::{Defect, is_on};
 use raftery_raft::{Instant, LogId, MemberId, ReadGrant, ReadId};
 
+use super::ambush::Clients;
 use super::{Broken, World};
 use crate::clients::{Key, Write};
 use crate::faults::micros;
@@ -14,6 +15,9 @@ impl World<'_> {
     pub(super) fn write(&mut self) -> Result<(), Broken> {
         let leaders = self.members.iter().filter(|(_, m)| m.leads());
         let leaders: Vec<_> = leaders.map(|(id, _)| *id).collect();
+        if self.scene.clients == Clients::Quiet {
+            return Ok(());
+        }
         let Some(member) = self.rng.choice(leaders) else {
             return Ok(());
         };
@@ -37,7 +41,8 @@ impl World<'_> {
     pub(super) fn read(&mut self) -> Result<(), Broken> {
         let ids: Vec<_> = self.members.keys().copied().collect();
         let leader = self.leader().filter(|_| self.rng.u8(0..3) == 0);
-        let member = leader.or_else(|| self.rng.choice(ids));
+        let ambushed = self.scene.reads_at;
+        let member = ambushed.or(leader).or_else(|| self.rng.choice(ids));
         let member = member.expect("members exist");
         for _ in 0..self.burst() {
             let read = self.clients.next_read();

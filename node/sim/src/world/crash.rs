@@ -1,5 +1,8 @@
 //! Crashes, rot and suspensions.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use raftery_raft::{Entry, MemberId, Payload, RoleKind};
 
 use super::{Broken, World, broken};
@@ -8,6 +11,16 @@ use crate::faults::{happens, micros};
 use crate::keeper::Keeper;
 use crate::member::Running;
 use crate::queue::Event;
+
+/// How somebody crashes.
+#[derive(Clone, Debug)]
+pub(super) struct Crash {
+    /// Every unsynced byte is lost, or some by chance.
+    pub(super) loses_all: bool,
+    pub(super) rots: bool,
+    /// For how many microseconds it is down.
+    pub(super) away: Range<u64>,
+}
 
 impl World<'_> {
     /// A running member, the leader as likely as all others together.
@@ -55,10 +68,23 @@ impl World<'_> {
     }
 
     fn crash_now(&mut self, id: MemberId) {
+        let how = Crash {
+            loses_all: self.rng.bool(),
+            rots: happens(&mut self.rng, self.weather.rotten) && self.may_lose_one(),
+            away: 20_000..1_200_000,
+        };
+        self.crash_so(id, how);
+    }
+
+    pub(super) fn crash_so(&mut self, id: MemberId, how: Crash) {
         let leads = self.leads(id);
-        let may_rot = happens(&mut self.rng, self.weather.rotten) && self.may_lose_one();
+        let Crash {
+            loses_all,
+            rots,
+            away,
+        } = how;
         let member = self.members.get_mut(&id).expect("installed");
-        let loss = member.disk.crash(&mut self.rng);
+        let loss = member.disk.crash(&mut self.rng, loses_all);
         let running = member.running.take();
         let had = |has: fn(&Running) -> bool| u64::from(running.as_ref().is_some_and(has));
         let (receiving, sending) = (
@@ -67,7 +93,7 @@ impl World<'_> {
         );
         let installing = had(|running| running.received.is_some());
         let keeping = had(|running| matches!(running.keeper, Keeper::Rewrite(_)));
-        let rots = may_rot && member.disk.rot(&mut self.rng);
+        let rots = rots && member.disk.rot(&mut self.rng);
         let faults = self.faults();
         faults.crashes += 1;
         faults.leader_crashes += u64::from(leads);
@@ -85,14 +111,14 @@ impl World<'_> {
             "{id} crashes, of what wasn't synced it loses: {loss:?}{}",
             if rots { "; a sector rots" } else { "" }
         ));
-        let away = micros(&mut self.rng, 20_000, 1_200_000);
+        let away = micros(&mut self.rng, away.start, away.end);
         self.after(away, Event::Start { member: id });
     }
 
     /// Whether those who are left can go on when one of them loses its log for ever: nobody else
     /// has, and everyone's disk knows the latest configuration and of none to come. (A member that
     /// came back with an older one might need the vote of one that was removed since.)
-    fn may_lose_one(&self) -> bool {
+    pub(super) fn may_lose_one(&self) -> bool {
         let Some(status) = self.latest() else {
             return false;
         };
@@ -118,16 +144,21 @@ impl World<'_> {
         {
             member.is_gone = true;
             member.running = None;
-            member.disk.crash(&mut self.rng);
+            let loses_all = self.rng.bool();
+            member.disk.crash(&mut self.rng, loses_all);
             self.say(format_args!("{id} hears that it was removed"));
         }
     }
 
     /// A process stops; what is for it queues.
     pub(super) fn suspend(&mut self) {
-        let Some(id) = self.victim() else {
-            return;
-        };
+        if let Some(id) = self.victim() {
+            let lasts = micros(&mut self.rng, 5_000, 1_500_000);
+            self.suspend_for(id, lasts);
+        }
+    }
+
+    pub(super) fn suspend_for(&mut self, id: MemberId, lasts: Duration) {
         let leads = self.leads(id);
         let member = self.members.get_mut(&id).expect("installed");
         let life = member.life;
@@ -138,7 +169,6 @@ impl World<'_> {
         running.held = Some(Vec::new());
         self.faults().suspensions += 1;
         self.faults().leader_suspensions += u64::from(leads);
-        let lasts = micros(&mut self.rng, 5_000, 1_500_000);
         self.say(format_args!("{id} is suspended for {lasts:?}"));
         self.after(lasts, Event::Resume { member: id, life });
     }
@@ -149,11 +179,14 @@ impl World<'_> {
         let Some(running) = member.running.as_mut().filter(|_| member.life == life) else {
             return Ok(());
         };
-        let Some(held) = running.held.take() else {
+        let Some(mut held) = running.held.take() else {
             return Ok(());
         };
+        let reads_first = std::mem::take(&mut running.wakes_to_reads);
         self.say(format_args!("{id} goes on, {} events wait", held.len()));
-        if self.rng.bool() {
+        if reads_first {
+            held.sort_by_key(|event| !event.is_read());
+        } else if self.rng.bool() {
             self.input(id, |raft, now| raft.tick(now))?;
         }
         for event in held {

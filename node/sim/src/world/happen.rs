@@ -5,6 +5,7 @@ use std::time::Duration;
 use raftery_defects::are_assertions_off;
 use raftery_raft::{Instant, MemberId, PeerMessage, Raft, StepError};
 
+use super::ambush::Clients;
 use super::{Broken, World};
 use crate::faults::{around, happens, micros};
 use crate::queue::Event;
@@ -38,10 +39,16 @@ impl World<'_> {
                 return Ok(());
             }
         }
-        self.happen(event)
+        self.happen(event)?;
+        self.look()
     }
 
     pub(super) fn happen(&mut self, event: Event) -> Result<(), Broken> {
+        let is_welcome = self.scene.operator_works && matches!(event, Event::Operate);
+        if self.scene.is_still && event.disturbs() && !is_welcome {
+            self.again(event);
+            return Ok(());
+        }
         match event {
             Event::Deliver {
                 member,
@@ -132,6 +139,8 @@ impl World<'_> {
                 self.slow_disk();
                 Ok(())
             }
+            Event::Ambush => self.lay_ambush(),
+            Event::Look => Ok(()),
         }
     }
 
@@ -141,13 +150,17 @@ impl World<'_> {
             return;
         }
         let mean = match &event {
+            Event::Write if self.scene.clients == Clients::Busy => WRITE_EVERY / 4,
             Event::Write => WRITE_EVERY,
+            Event::Read if self.scene.reads_at.is_some() => READ_EVERY / 4,
             Event::Read => READ_EVERY,
+            Event::Operate if self.scene.operator_works => OPERATE_EVERY / 3,
             Event::Operate => OPERATE_EVERY,
             Event::Crash => self.weather.crash_every,
             Event::Split => self.weather.partition_every,
             Event::Suspend => self.weather.suspend_every,
             Event::SlowDisk => self.weather.slow_disk_every,
+            Event::Ambush => self.weather.ambush_every,
             Event::Deliver { .. }
             | Event::Tick { .. }
             | Event::Synced { .. }
@@ -161,7 +174,8 @@ impl World<'_> {
             | Event::ReadIndex { .. }
             | Event::Start { .. }
             | Event::Heal
-            | Event::Resume { .. } => return,
+            | Event::Resume { .. }
+            | Event::Look => return,
         };
         let delay = around(&mut self.rng, mean);
         self.after(delay, event);

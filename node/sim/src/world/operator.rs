@@ -1,7 +1,10 @@
-//! An operator that never rests: it adds members, removes others and moves leadership.
+//! An operator that never rests: it adds members, removes and demotes others and moves leadership.
 
 use bytes::Bytes;
-use raftery_raft::{ConfChange, LogIndex, MemberChange, MemberId, Membership, Recovered};
+use raftery_raft::{
+    ConfChange, ConfChangeError, LogIndex, MemberChange, MemberId, Membership, ProposeError,
+    Recovered,
+};
 
 use super::{Broken, World};
 
@@ -51,9 +54,20 @@ impl World<'_> {
         };
         let expected: LogIndex = membership.index;
         let proposed = self.input(leader, |raft, now| {
-            raft.propose_conf_change(now, change, Some(expected))
+            raft.propose_conf_change(now, change.clone(), Some(expected))
         })?;
         let is_proposed = matches!(proposed, Some(Ok(_)));
+        let is_greedy = |error: &ProposeError| {
+            let ProposeError::InvalidConfChange(error) = error else {
+                return false;
+            };
+            matches!(error, ConfChangeError::TooManyLoseVote { .. })
+        };
+        let is_greedy = proposed.is_some_and(|result| result.is_err_and(|e| is_greedy(&e)));
+        self.faults().greedy_changes += u64::from(is_greedy);
+        if is_proposed {
+            self.ambush_change(leader, &change);
+        }
         if let Some(id) = added
             && is_proposed
         {
@@ -62,6 +76,15 @@ impl World<'_> {
             self.install(id, &Recovered::default())?;
         }
         Ok(is_proposed)
+    }
+
+    /// A voter is to be removed, or to be a learner again.
+    fn leaves(&mut self, id: MemberId) -> MemberChange {
+        if self.rng.u8(0..3) == 0 {
+            MemberChange::Demote { id }
+        } else {
+            MemberChange::Remove { id }
+        }
     }
 
     /// Grow by one or two through learners, then shrink as much, at once or in a second step: who
@@ -87,24 +110,23 @@ impl World<'_> {
         {
             let mut voters: Vec<_> = membership.voters.iter().copied().collect();
             self.rng.shuffle(&mut voters);
-            // Who leaves is told so and stops, perhaps before the others know for certain that the
-            // joint configuration was left: a majority of its old half has to be among those
-            // that stay.
-            let leave = voters.len() - (voters.len() / 2 + 1);
-            let promoted = [one, two].map(|id| MemberChange::Promote { id });
-            let removed = voters[..leave].iter().take(2);
-            let removed = removed.map(|id| MemberChange::Remove { id: *id });
-            let changes = promoted.into_iter().chain(removed).collect();
+            // Two may be too many: Raft has to say so.
+            voters.truncate(if self.rng.u8(0..4) == 0 { 2 } else { 1 });
+            let mut changes = [one, two].map(|id| MemberChange::Promote { id }).to_vec();
+            changes.extend(voters.into_iter().map(|id| self.leaves(id)));
             return Some(ConfChange::Change { changes });
         }
         if membership.voters.len() > self.size {
-            let any = self.rng.choice(&membership.voters).copied();
-            let leaves = if is_any_rotten {
-                membership.voters.iter().find(|id| is_broken(id)).copied()
-            } else {
-                any
-            };
-            return leaves.map(|id| ConfChange::Remove { id });
+            if is_any_rotten {
+                let broken = membership.voters.iter().find(|id| is_broken(id));
+                return broken.map(|id| ConfChange::Remove { id: *id });
+            }
+            let id = *self.rng.choice(&membership.voters).expect("there are many");
+            let changes = vec![self.leaves(id)];
+            return Some(match changes[..] {
+                [MemberChange::Remove { id }] => ConfChange::Remove { id },
+                _ => ConfChange::Change { changes },
+            });
         }
         if let Some(id) = learners.first()
             && (learners.len() > 1 || self.rng.bool())

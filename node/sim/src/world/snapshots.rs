@@ -41,6 +41,10 @@ impl World<'_> {
         let member = self.members.get_mut(&id).expect("it lives");
         let life = member.life;
         let running = member.running.as_mut().expect("it lives");
+        if self.scene.slow_store == Some(id) && running.keeper.is_syncing() {
+            self.after(Duration::from_millis(5), Event::Keep { member: id, life });
+            return Ok(());
+        }
         let kept = match running.keeper.step(&mut running.machine) {
             Ok(kept) => kept,
             Err(error) => return self.disk_failed(id, error),
@@ -191,8 +195,7 @@ impl World<'_> {
     }
 
     fn chunk(&mut self, id: MemberId, to: MemberId) -> Result<Chunk, Broken> {
-        let is_cut = |from, to| self.network.cuts().contains(&(from, to));
-        if is_cut(id, to) || is_cut(to, id) {
+        if self.network.is_cut(id, to) || self.network.is_cut(to, id) {
             return Ok(Chunk::Failed);
         }
         let is_lost = happens(&mut self.rng, self.weather.bad_chunks);
