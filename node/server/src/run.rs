@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::bootstrap::{self, AssignError, Assignment, Introductions};
+use crate::command::CommandError;
 use crate::driver::{Ended, Input};
 use crate::grpc::Gateway;
 use crate::handle::Handle;
@@ -111,6 +112,7 @@ impl RunError {
             Self::Removed => 10,
             Self::Wal(WalError::Sync { .. } | WalError::Failed) => 11,
             Self::State(StateError::Store(StoreIoError::Sync { .. } | StoreIoError::Failed)) => 11,
+            Self::State(StateError::Command(CommandError::ClusterVersion { .. })) => 14,
             // A full disk, say: what is there is sound.
             Self::Wal(WalError::Io { .. })
             | Self::State(StateError::Store(StoreIoError::Io { .. })) => 1,
