@@ -191,14 +191,14 @@ impl Apply {
             state.store.revision(),
             state.store.logical_bytes(),
         );
-        self.pulse.set_cluster_version(settings.cluster_version);
+        if settings.cluster_version > self.pulse.cluster_version() {
+            info!(version = %settings.cluster_version, "the cluster version was raised");
+            self.pulse.set_cluster_version(settings.cluster_version);
+        }
         // A driver that is gone needs to know no more.
         if *members != told.members {
             told.members.clone_from(members);
             let _ = self.driver.send(Input::MembersChanged(members.clone()));
-        }
-        if settings.cluster_version > told.settings.cluster_version {
-            info!(version = %settings.cluster_version, "the cluster version was raised");
         }
         if *settings != told.settings {
             told.settings = *settings;

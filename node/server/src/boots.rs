@@ -22,20 +22,12 @@ impl Boot {
     /// the second one).
     pub(crate) fn goes_back(&mut self, told: Self) -> bool {
         let known = *self;
-        if told.number > known.number || known.drawn == 0 {
-            *self = told.max_number(known);
+        let is_known = told.number == known.number;
+        if told.number > known.number || (is_known && known.drawn == 0) {
+            *self = told;
         }
-        let is_another =
-            told.number == known.number && known.drawn != 0 && told.drawn != known.drawn;
-        told.number < known.number || (is_another && told.drawn != 0)
-    }
-
-    fn max_number(self, other: Self) -> Self {
-        if self.number >= other.number {
-            self
-        } else {
-            other
-        }
+        let drew = known.drawn != 0 && told.drawn != 0;
+        told.number < known.number || (is_known && drew && told.drawn != known.drawn)
     }
 }
 

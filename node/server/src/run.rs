@@ -338,3 +338,22 @@ fn assigned_already(running: &Running, assignment: Assignment) -> Result<(), Ass
         cluster: me.cluster_id,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_version_that_is_too_new_has_an_exit_code_of_its_own() {
+        let unknown = StateError::Command(CommandError::ClusterVersion { version: 99 });
+        let ended = RunError::State(unknown);
+        assert_eq!(ended.exit_code(), 14);
+        let told = ended.to_string();
+        assert!(
+            told.contains("version 99") && told.contains("newer"),
+            "{told}"
+        );
+        let damaged = StateError::Command(CommandError::StateLayout(Some(9)));
+        assert_eq!(RunError::State(damaged).exit_code(), 12);
+    }
+}

@@ -466,7 +466,7 @@ impl Driver {
         });
         match proposed {
             Ok(Ok(_)) => {
-                info!(version = %to, "every member supports it: raising the cluster version")
+                info!(version = %to, "every member supports it: raising the cluster version");
             }
             Ok(Err(error)) => debug!(%error, "raising the cluster version must wait"),
             Err(error) => error!(%error, "a cluster version can't be encoded"),

@@ -143,7 +143,7 @@ impl peer_server::Peer for PeerService {
                 running,
                 from,
                 notices,
-                is_full: false,
+                is_full: None,
             };
             tokio::spawn(incoming.run(frames));
         }
@@ -320,8 +320,8 @@ struct Incoming {
     from: MemberId,
     /// Held so that the peer's stream stays open.
     notices: mpsc::Sender<Result<proto::PeerNotice, Status>>,
-    /// What the peer told last of its disk.
-    is_full: bool,
+    /// What the peer told last of its disk; `None`: nothing on this stream.
+    is_full: Option<bool>,
 }
 
 impl Incoming {
@@ -368,8 +368,8 @@ impl Incoming {
     }
 
     fn take(&mut self, frame: proto::PeerFrame) -> Result<(), Status> {
-        if frame.is_full != self.is_full {
-            self.is_full = frame.is_full;
+        if self.is_full != Some(frame.is_full) {
+            self.is_full = Some(frame.is_full);
             let (id, is_full) = (self.from, frame.is_full);
             let _ = self
                 .running
