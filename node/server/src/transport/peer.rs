@@ -1,5 +1,6 @@
 //! The task that keeps one stream to one peer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,18 +57,23 @@ impl Peer {
     /// Keeps a stream until the queue is closed.
     pub(super) async fn run(self, mut queue: mpsc::Receiver<Outgoing>) {
         let mut was_connected = true;
+        // Each reason is told once: why a peer refuses mustn't be lost behind its having been down.
+        let mut told = BTreeMap::new();
         for url in self.urls.iter().cycle() {
             let ended = self.stream(url, &mut queue, &mut was_connected).await;
             self.supported.gone(self.id);
             match ended {
                 StreamEnd::QueueClosed => return,
                 StreamEnd::Broken(reason) => {
-                    if was_connected {
+                    let is_news = told.get(url) != Some(&reason);
+                    if std::mem::take(&mut was_connected) {
                         info!(peer = %self.id, url, reason, "connection to peer lost");
-                        was_connected = false;
+                    } else if is_news {
+                        info!(peer = %self.id, url, reason, "peer not reached");
                     } else {
                         debug!(peer = %self.id, url, reason, "peer not reached");
                     }
+                    told.insert(url, reason);
                 }
             }
             tokio::time::sleep(RECONNECT_PAUSE).await;
