@@ -60,11 +60,11 @@ impl Peer {
         // Each reason is told once: why a peer refuses mustn't be lost behind its having been down.
         let mut told = BTreeMap::new();
         for url in self.urls.iter().cycle() {
-            let ended = self.stream(url, &mut queue, &mut was_connected).await;
-            self.supported.gone(self.id);
-            match ended {
+            match self.stream(url, &mut queue, &mut was_connected).await {
+                // The peer left, or another task has its new address, and asks there.
                 StreamEnd::QueueClosed => return,
                 StreamEnd::Broken(reason) => {
+                    self.supported.gone(self.id);
                     let is_news = told.get(url) != Some(&reason);
                     if std::mem::take(&mut was_connected) {
                         info!(peer = %self.id, url, reason, "connection to peer lost");

@@ -82,7 +82,6 @@ impl PeerService {
                 PROTOCOL.end()
             )));
         }
-        self.check_version(running, hello)?;
         Ok(Arc::clone(running))
     }
 
@@ -127,6 +126,7 @@ impl peer_server::Peer for PeerService {
         let answer = if is_removed {
             notice(peer_notice::Kind::Removed)
         } else {
+            self.check_version(&running, &hello)?;
             running
                 .rollback(&hello)
                 .map_or_else(|| notice(peer_notice::Kind::Accepted), rolled_back)
