@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::admin::Admin;
 use crate::etcd::Etcdctl;
 use crate::process::Process;
-use crate::{environment, etcd, wait};
+use crate::{environment, etcd, http, wait};
 
 /// A cluster of three is formed and serves well within this.
 const FORMING_LIMIT: Duration = Duration::from_secs(30);
@@ -231,6 +231,15 @@ impl Node {
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// One of its metrics, without labels.
+    pub async fn metric(&self, name: &str) -> Result<u64> {
+        let (_, page) = http::get(&format!("{}/metrics", self.metrics_url())).await?;
+        let mut lines = page.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = value.with_context(|| format!("no {name} among the metrics"))?;
+        Ok(value.parse()?)
     }
 
     /// Waits until it answers a linearizable read.

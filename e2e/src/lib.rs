@@ -4,7 +4,7 @@
 //! - [`bare`]: nodes as processes of this machine, formed into a cluster by flags.
 //! - [`kube`], [`pods`], [`members`]: a cluster that the operator runs, its faults, and what
 //!   its members say over time.
-//! - [`proxy`], [`slowfs`]: faults of the network and of disks.
+//! - [`proxy`], [`slowfs`]: faults of the network and of disks. [`peer_proxy`]: of what peers say.
 //! - [`writer`], [`etcd`], [`mongo`]: the clients' side.
 //! - [`recorder`], [`linear`]: clients that record what they see, and whether that was right.
 //! - [`environment`]: where programs are found. [`report`], [`wait`]: time.
@@ -23,6 +23,7 @@ pub mod linear;
 pub mod members;
 pub mod mongo;
 pub mod outcome;
+pub mod peer_proxy;
 pub mod pods;
 pub mod process;
 pub mod proxy;

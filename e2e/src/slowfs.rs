@@ -31,7 +31,7 @@ pub enum Fault {
     SlowSyncs(Duration),
     /// Syncs fail with EIO.
     FailingSyncs,
-    /// What takes space fails with ENOSPC.
+    /// What takes more space fails with ENOSPC.
     Full,
     /// Nothing is answered.
     Frozen,

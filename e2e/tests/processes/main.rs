@@ -9,6 +9,10 @@ mod first_steps;
 mod frozen;
 mod ledger;
 mod membership;
+mod peers;
+mod rollback;
+mod space;
+mod versions;
 
 use tokio::sync::{Mutex, MutexGuard};
 

@@ -1,6 +1,8 @@
 //! The apply task: the only writer of the replicated state.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use raftery_raft::{Entry, LogIndex};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,6 +19,8 @@ use crate::transport::Received;
 
 /// Entries applied under one write lock; readers get their turn in between.
 const ENTRIES_PER_LOCK: usize = 256;
+/// Pause before the disk is asked for room again.
+const SPACE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What a waiter is told: where its entry stands and what applying it gave.
 pub type Applied = Result<(LogIndex, Outcome), RequestError>;
@@ -55,7 +59,9 @@ pub struct Apply {
 }
 
 impl Apply {
-    /// Applies what is committed until the driver is gone, and what it left.
+    /// Applies what is committed until the driver is gone, and what it left. Where the disk has no
+    /// room, what is applied stays in memory as long as the store keeps it there, and then waits:
+    /// nothing is skipped, and nothing is refused that is in the log.
     ///
     /// # Errors
     /// When an entry can't be understood, or the store can't be written; the process must end.
@@ -65,20 +71,35 @@ impl Apply {
     ) -> Result<(), StateError> {
         let mut told = Told::default();
         self.show(&self.state(), &mut told);
-        while let Some(next) = committed.recv().await {
+        loop {
+            let next = if told.is_full {
+                tokio::time::timeout(SPACE_RETRY_AFTER, committed.recv()).await
+            } else {
+                Ok(committed.recv().await)
+            };
             match next {
-                ToApply::Entries(batch) => self.entries(batch, &mut told)?,
-                ToApply::Install(received) => self.install(*received, &mut told)?,
+                Ok(Some(ToApply::Entries(batch))) => self.entries(batch, &mut told).await?,
+                Ok(Some(ToApply::Install(received))) => self.install(*received, &mut told)?,
+                Ok(None) => return Ok(()),
+                // Nothing came: is there room for what waits?
+                Err(_) => drop(self.apply_chunk(&mut VecDeque::new(), &mut told)?),
             }
         }
-        Ok(())
     }
 
-    fn entries(&self, batch: Vec<Committed>, told: &mut Told) -> Result<(), StateError> {
-        let mut batch = batch.into_iter().peekable();
-        while batch.peek().is_some() {
-            let chunk = batch.by_ref().take(ENTRIES_PER_LOCK);
-            let (applied, answers) = self.apply_chunk(chunk, told)?;
+    async fn entries(&self, batch: Vec<Committed>, told: &mut Told) -> Result<(), StateError> {
+        let mut waiting = VecDeque::from(batch);
+        while !waiting.is_empty() {
+            let before = waiting.len();
+            let (applied, answers) = self.apply_chunk(&mut waiting, told)?;
+            if waiting.len() == before {
+                if self.driver.is_closed() {
+                    // It is in the log, and applied after the next start.
+                    return Ok(());
+                }
+                tokio::time::sleep(SPACE_RETRY_AFTER).await;
+                continue;
+            }
             // The driver first: whoever is answered now may read at once. It may be gone
             // (a leader that removed itself, say); what it left is applied all the same.
             let _ = self.driver.send(Input::Applied(applied));
@@ -91,22 +112,55 @@ impl Apply {
         Ok(())
     }
 
+    /// Applies some of what waits, none when there is no room, and flushes.
     fn apply_chunk(
         &self,
-        chunk: impl Iterator<Item = Committed>,
+        waiting: &mut VecDeque<Committed>,
         told: &mut Told,
     ) -> Result<(LogIndex, Answers), StateError> {
         let mut state = self.state.write().expect("no holder of the lock panics");
         let mut answers = Vec::new();
-        for Committed { entry, reply } in chunk {
-            let outcome = state.apply(&entry)?;
-            if let Some(reply) = reply {
-                answers.push((reply, (entry.id.index, outcome)));
+        let mut done = Ok(());
+        for _ in 0..ENTRIES_PER_LOCK {
+            let Some(Committed { entry, .. }) = waiting.front() else {
+                break;
+            };
+            let outcome = match state.apply(entry) {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    done = Err(error);
+                    break;
+                }
+            };
+            let index = entry.id.index;
+            if let Some(reply) = waiting.pop_front().and_then(|next| next.reply) {
+                answers.push((reply, (index, outcome)));
             }
         }
-        state.store.flush()?;
+        let done = done.and_then(|()| Ok(state.store.flush()?));
+        self.show_space(done, told)?;
         self.show(&state, told);
         Ok((state.applied().index, answers))
+    }
+
+    /// Tells the driver when the disk gets full, and when there is room again.
+    fn show_space(&self, done: Result<(), StateError>, told: &mut Told) -> Result<(), StateError> {
+        let is_full = match done {
+            Ok(()) => false,
+            Err(error) if error.is_out_of_space() => {
+                if !told.is_full {
+                    warn!(%error, "no room on the disk for what is applied");
+                }
+                true
+            }
+            Err(error) => return Err(error),
+        };
+        if is_full != told.is_full {
+            told.is_full = is_full;
+            // A driver that is gone needs to know no more.
+            let _ = self.driver.send(Input::StoreSpace { has_room: !is_full });
+        }
+        Ok(())
     }
 
     fn install(&self, received: Received, told: &mut Told) -> Result<(), StateError> {
@@ -137,6 +191,10 @@ impl Apply {
             state.store.revision(),
             state.store.logical_bytes(),
         );
+        if settings.cluster_version > self.pulse.cluster_version() {
+            info!(version = %settings.cluster_version, "the cluster version was raised");
+            self.pulse.set_cluster_version(settings.cluster_version);
+        }
         // A driver that is gone needs to know no more.
         if *members != told.members {
             told.members.clone_from(members);
@@ -158,6 +216,8 @@ impl Apply {
 struct Told {
     members: Members,
     settings: Settings,
+    /// The disk has no room.
+    is_full: bool,
 }
 
 /// Waiters with what they are told, to be sent once the state is unlocked.

@@ -17,6 +17,7 @@ use raftery_raft::MemberId;
 use raftery_store::{StoreError, WriteOp, WriteResult};
 use serde::{Deserialize, Serialize};
 
+use crate::cluster_version::ClusterVersion;
 use crate::error::MembershipError;
 
 const VERSION: u8 = 1;
@@ -64,6 +65,11 @@ pub enum Command {
         /// Raft index of the newest exported batch.
         index: u64,
     },
+    /// Switches on all kinds of entries and rules up to this version.
+    SetClusterVersion {
+        /// See [`ClusterVersion`].
+        version: u32,
+    },
 }
 
 /// What applying a command gave; the same on every member.
@@ -98,9 +104,24 @@ pub enum CommandError {
         "entry has layout version {0:?}; this version knows only {VERSION}: was it written by a newer one?"
     )]
     Layout(Option<u8>),
+    /// The recorded state has a layout that this version doesn't know.
+    #[error(
+        "the state has layout {0:?}, which this version doesn't know: was it written by a newer one?"
+    )]
+    StateLayout(Option<u8>),
     /// An unknown kind, or damaged.
     #[error("unknown or damaged command in the log: was it written by a newer version?")]
     Command(#[source] postcard::Error),
+    /// The cluster has gone on to a version that this build doesn't know.
+    #[error(
+        "the cluster goes by cluster version {version}; this build supports only up to {}: run a \
+         newer one",
+        ClusterVersion::HIGHEST
+    )]
+    ClusterVersion {
+        /// The cluster's.
+        version: u32,
+    },
     /// What was recorded of the membership can't be read.
     #[error("unknown or damaged record of the membership: was it written by a newer version?")]
     Protobuf(#[source] prost::DecodeError),

@@ -4,6 +4,8 @@
 use raftery_raft::{ConfChangeError, MemberId};
 use raftery_store::{ReadError, RequestError as InvalidRequest, StoreError};
 
+use crate::cluster_version::ClusterVersion;
+
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
@@ -115,6 +117,17 @@ pub enum MembershipError {
         active: usize,
         /// All voters.
         voters: usize,
+    },
+    /// Some member may not understand this kind of change.
+    #[error(
+        "this change needs cluster version {needed}, and the cluster goes by {applied}: it is \
+         raised when every member supports it"
+    )]
+    ClusterVersion {
+        /// What the change needs.
+        needed: ClusterVersion,
+        /// What the cluster goes by.
+        applied: ClusterVersion,
     },
     /// Another learner must be promoted first.
     #[error("too many learner members in cluster")]

@@ -1,5 +1,6 @@
 //! What a member sees to by itself, every now and then: that the others know its name and client
-//! URLs, and, as leader, that learners which only wait to catch up become voters.
+//! URLs, and, as leader, that learners which only wait to catch up become voters, and that the
+//! cluster goes by the newest version that all support.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use raftery_raft::{ConfChange, MemberId};
 use tracing::{debug, info};
 
 use crate::command::Command;
+use crate::driver::Input;
 use crate::handle;
 use crate::node::Running;
 
@@ -26,6 +28,23 @@ pub(crate) async fn run(running: Arc<Running>, config: NodeConfig) {
         }
         publish(&running, &config).await;
         promote(&running).await;
+        raise_cluster_version(&running);
+    }
+}
+
+/// The leader raises the cluster version as soon as every member supports more.
+fn raise_cluster_version(running: &Running) {
+    if !running.is_leader() {
+        return;
+    }
+    let membership = running.driver.status.borrow().membership.clone();
+    let supported = running.supported.by_all(running.me.id, &membership);
+    if let Some(to) = supported.filter(|to| *to > running.pulse.cluster_version()) {
+        // A driver that is gone has told its end already.
+        let _ = running.driver.inputs.send(Input::RaiseClusterVersion {
+            to,
+            expected: membership.index,
+        });
     }
 }
 

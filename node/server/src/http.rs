@@ -236,6 +236,7 @@ fn picture(handle: &Handle) -> Picture {
         commit_index: raft.commit.0,
         applied_index: raft.applied.0,
         db_bytes: handle.db_bytes(),
+        cluster_version: handle.cluster_version().0,
         score: handle
             .scores()
             .get(&raft.id.0)

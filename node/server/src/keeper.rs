@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use raftery_store::RewriteNeeds;
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::debug;
 
 use crate::driver::Input;
 use crate::state::{State, StateError, log_id};
@@ -44,10 +45,17 @@ impl Keeper {
             .name("keeper".to_owned())
             .spawn(move || {
                 while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-                    if let Err(error) = keep(&state, &driver) {
-                        // A driver that is gone has told its end already.
-                        let _ = driver.send(Input::StateFailed(error));
-                        return;
+                    match keep(&state, &driver) {
+                        Ok(()) => {}
+                        // What was begun comes to nothing, and is begun anew when there is room.
+                        Err(error) if error.is_out_of_space() => {
+                            debug!(%error, "keeping the store in order waits for room on the disk");
+                        }
+                        Err(error) => {
+                            // A driver that is gone has told its end already.
+                            let _ = driver.send(Input::StateFailed(error));
+                            return;
+                        }
                     }
                 }
             })?;

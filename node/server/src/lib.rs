@@ -16,6 +16,7 @@ pub mod apply;
 mod boots;
 pub mod bootstrap;
 mod clock;
+pub mod cluster_version;
 pub mod command;
 pub mod driver;
 pub mod error;

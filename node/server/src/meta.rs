@@ -15,6 +15,7 @@ use raftery_raft::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::cluster_version::ClusterVersion;
 use crate::command::{self, Command, CommandError, Outcome};
 use crate::error::MembershipError;
 use crate::members::{MemberRecord, Members};
@@ -30,6 +31,9 @@ pub struct Settings {
     pub is_open: bool,
     /// Unit of judging.
     pub window: Duration,
+    /// What the cluster goes by. Not in these bytes: see [`Meta::encode`].
+    #[serde(skip)]
+    pub cluster_version: ClusterVersion,
 }
 
 impl Default for Settings {
@@ -37,6 +41,7 @@ impl Default for Settings {
         Self {
             is_open: false,
             window: WINDOW_DEFAULT,
+            cluster_version: ClusterVersion::LOWEST,
         }
     }
 }
@@ -54,17 +59,20 @@ pub struct Meta {
     pub membership: Membership,
 }
 
-/// [`Meta`] on disk.
+/// [`Meta`] on disk; behind it, from the second layout on, the cluster version.
 #[derive(Serialize, Deserialize)]
 struct Encoded {
-    version: u8,
+    layout: u8,
     members: Vec<(u64, MemberRecord)>,
     ledger: Ledger,
     settings: Settings,
     membership: Vec<u8>,
 }
 
-const VERSION: u8 = 1;
+/// Before a cluster version was ever raised: what older builds read, which such a cluster may
+/// go back to.
+const LAYOUT_FIRST: u8 = 1;
+const LAYOUT_CLUSTER_VERSION: u8 = 2;
 
 /// What an entry says to [`Meta`].
 #[derive(Clone, Debug)]
@@ -82,16 +90,25 @@ impl Meta {
     /// When a value can't be encoded, which no state can bring about.
     pub fn encode(&self) -> Result<Bytes, CommandError> {
         let members = self.members.iter();
+        let cluster_version = self.settings.cluster_version;
+        let is_first = cluster_version == ClusterVersion::LOWEST;
         let encoded = Encoded {
-            version: VERSION,
+            layout: if is_first {
+                LAYOUT_FIRST
+            } else {
+                LAYOUT_CLUSTER_VERSION
+            },
             members: members.map(|(id, record)| (id.0, record.clone())).collect(),
             ledger: self.ledger.clone(),
             settings: self.settings,
             membership: codec::encode_membership(&self.membership).encode_to_vec(),
         };
-        Ok(postcard::to_stdvec(&encoded)
-            .map_err(CommandError::Command)?
-            .into())
+        let mut bytes = postcard::to_stdvec(&encoded).map_err(CommandError::Command)?;
+        if !is_first {
+            let behind = postcard::to_extend(&cluster_version.0, bytes);
+            bytes = behind.map_err(CommandError::Command)?;
+        }
+        Ok(bytes.into())
     }
 
     /// Reads a state.
@@ -99,10 +116,17 @@ impl Meta {
     /// # Errors
     /// When a newer version wrote it.
     pub fn decode(bytes: &[u8]) -> Result<Self, CommandError> {
-        if bytes.first() != Some(&VERSION) {
-            return Err(CommandError::Layout(bytes.first().copied()));
+        let layout = bytes.first().copied();
+        let known = [LAYOUT_FIRST, LAYOUT_CLUSTER_VERSION];
+        if !layout.is_some_and(|layout| known.contains(&layout)) {
+            return Err(CommandError::StateLayout(layout));
         }
-        let encoded: Encoded = postcard::from_bytes(bytes).map_err(CommandError::Command)?;
+        let (mut encoded, behind): (Encoded, _) =
+            postcard::take_from_bytes(bytes).map_err(CommandError::Command)?;
+        if encoded.layout == LAYOUT_CLUSTER_VERSION {
+            let version = postcard::from_bytes(behind).map_err(CommandError::Command)?;
+            encoded.settings.cluster_version = ClusterVersion::LOWEST.raised_to(version)?;
+        }
         let membership = proto::Membership::decode(encoded.membership.as_slice())
             .map_err(CommandError::Protobuf)?;
         let members = encoded.members.into_iter();
@@ -117,10 +141,16 @@ impl Meta {
     /// Applies what the entry `at` says.
     ///
     /// # Errors
-    /// When a member's record can't be understood: the process must end, since skipping it would
-    /// make this member differ from the others.
+    /// When a member's record can't be understood, or the cluster goes on to a version that this
+    /// build doesn't know: the process must end, since skipping it would make this member differ
+    /// from the others.
     pub fn apply(&mut self, at: LogId, change: Change) -> Result<Outcome, CommandError> {
         match change {
+            Change::Command(Command::SetClusterVersion { version }) => {
+                let applied = &mut self.settings.cluster_version;
+                *applied = applied.raised_to(version)?;
+                Ok(Outcome::Done)
+            }
             Change::Command(command) => Ok(self.command(at, command)),
             Change::Membership(change) => {
                 self.conf_change(at.index, &change)?;
@@ -131,8 +161,8 @@ impl Meta {
 
     fn command(&mut self, at: LogId, command: Command) -> Outcome {
         match command {
-            // The store's.
-            Command::Write(_) => {}
+            // The store's; and what may fail is looked at before.
+            Command::Write(_) | Command::SetClusterVersion { .. } => {}
             Command::Open => self.settings.is_open = true,
             Command::SetWindow { window_ms } => {
                 self.settings.window = Duration::from_millis(window_ms);
@@ -404,8 +434,39 @@ mod tests {
         assert_eq!(read.membership, meta.membership);
         assert!(matches!(
             Meta::decode(&[9, 0]),
-            Err(CommandError::Layout(Some(9)))
+            Err(CommandError::StateLayout(Some(9)))
         ));
+    }
+
+    fn raised(meta: &mut Meta, version: u32) -> Result<Outcome, CommandError> {
+        let command = Command::SetClusterVersion { version };
+        meta.apply(at(3), Change::Command(command))
+    }
+
+    #[test]
+    fn a_raised_cluster_version_is_part_of_the_state_and_never_goes_down() {
+        let mut meta = added("http://a:1");
+        let first = meta.encode().unwrap();
+        assert_eq!(first[0], LAYOUT_FIRST, "builds before it can still read it");
+        raised(&mut meta, 2).unwrap();
+        raised(&mut meta, 1).unwrap();
+        let read = Meta::decode(&meta.encode().unwrap()).unwrap();
+        assert_eq!(read.settings, meta.settings);
+        assert_eq!(read.settings.cluster_version, ClusterVersion(2));
+        assert_eq!(read.membership, meta.membership);
+        let before = Meta::decode(&first).unwrap();
+        assert_eq!(before.settings.cluster_version, ClusterVersion::LOWEST);
+    }
+
+    #[test]
+    fn a_cluster_version_that_this_build_does_not_know_is_never_skipped() {
+        let mut meta = added("http://a:1");
+        let unknown = ClusterVersion::HIGHEST.0 + 1;
+        let refused = raised(&mut meta, unknown).unwrap_err();
+        assert!(matches!(refused, CommandError::ClusterVersion { .. }));
+        meta.settings.cluster_version = ClusterVersion(unknown);
+        let state = Meta::decode(&meta.encode().unwrap());
+        assert!(matches!(state, Err(CommandError::ClusterVersion { .. })));
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Picture {
     pub applied_index: u64,
     /// Bytes of keys and values.
     pub db_bytes: u64,
+    /// What the cluster goes by; 0 while blank.
+    pub cluster_version: u32,
     /// Its own score.
     pub score: i64,
     /// Raft index of the newest batch of the ledger.
@@ -70,6 +72,7 @@ struct Mirrored {
     committed: Counter,
     applied: Counter,
     db_bytes: Gauge,
+    cluster_version: Gauge,
     score: Gauge,
     ledger_last_index: Gauge,
     ledger_exported_index: Gauge,
@@ -179,7 +182,7 @@ impl Metrics {
             ),
             (
                 "raftery_peers_refused",
-                "Connections refused: another cluster's, for another member, or a removed one's",
+                "Connections refused: another cluster's, for another member, or with what makes no sense",
                 &self.refused_peers,
             ),
             (
@@ -265,6 +268,11 @@ impl Metrics {
                 "etcd_mvcc_db_total_size_in_bytes",
                 "Bytes of keys and values with their history",
                 &mirrored.db_bytes,
+            ),
+            (
+                "raftery_cluster_version",
+                "The kinds of entries that the cluster goes by",
+                &mirrored.cluster_version,
             ),
             (
                 "raftery_score",
@@ -353,6 +361,7 @@ impl Metrics {
             .inner()
             .store(picture.applied_index, Ordering::Relaxed);
         mirrored.db_bytes.set(signed(picture.db_bytes));
+        mirrored.cluster_version.set(picture.cluster_version.into());
         mirrored.score.set(picture.score);
         mirrored
             .ledger_last_index

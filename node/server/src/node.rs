@@ -20,7 +20,9 @@ use tonic::transport::Channel;
 use tracing::{debug, info, warn};
 
 use crate::apply::Apply;
+use crate::boots::Boot;
 use crate::clock;
+use crate::cluster_version::Supported;
 use crate::driver::{
     ClientInput, Driver, DriverConfig, DriverHandle, Ended, Inbox, Input, Parts, wal_events,
 };
@@ -58,8 +60,10 @@ pub struct Running {
     pub request_timeout: Duration,
     metrics: Arc<Metrics>,
     next_request: AtomicU64,
-    /// The highest boot number that each peer told.
-    pub(crate) boots: Mutex<BTreeMap<MemberId, u64>>,
+    /// The highest boot number that each peer told, with what that start drew.
+    pub(crate) boots: Mutex<BTreeMap<MemberId, Boot>>,
+    /// The cluster versions that connected peers support.
+    pub(crate) supported: Arc<Supported>,
     /// Connections over which requests are sent on to a leader.
     channels: Mutex<BTreeMap<MemberId, (String, Channel)>>,
 }
@@ -132,6 +136,7 @@ pub fn start(
         id: identity.member_id,
         peer_urls: config.initial_advertise_peer_urls.clone(),
         boot: boots::count(&config.data_dir)?,
+        start: random_id().map_err(RunError::Io)?,
     });
     let state = State::open(&config.data_dir)?;
     let applied = state.applied();
@@ -179,8 +184,11 @@ pub fn start(
         last_turn_ms: Arc::clone(&last_turn_ms),
     };
 
+    let cluster_version = state.meta.settings.cluster_version;
     let state = Arc::new(RwLock::new(state));
     let pulse = Arc::new(Pulse::default());
+    pulse.set_cluster_version(cluster_version);
+    let supported = Arc::new(Supported::default());
     let (committed, committed_in) = mpsc::unbounded_channel();
     let (applied_out, applied_in) = watch::channel(applied.index);
     let apply = Apply {
@@ -196,6 +204,7 @@ pub fn start(
         driver_handle.inputs.clone(),
         Arc::clone(metrics),
         Arc::clone(&pulse),
+        Arc::clone(&supported),
     );
     pulse.set_last_index(raft.last_index());
     let writer = WalWriter::spawn(wal, wal_events(driver_handle.inputs.clone()));
@@ -247,6 +256,7 @@ pub fn start(
         // of this one.
         next_request: AtomicU64::new(random_id().map_err(RunError::Io)?),
         boots: Mutex::default(),
+        supported,
         channels: Mutex::default(),
     });
     if let Some(export) = &running.export {
@@ -354,7 +364,7 @@ impl Running {
             .send(input)
             .map_err(|_| RequestError::Stopped)?;
         let proposed = answer.await.map_err(|_| RequestError::Stopped)?;
-        let applied = proposed.map_err(|e| refused(&e))?;
+        let applied = proposed?;
         let (index, _) = tokio::time::timeout(self.request_timeout, applied)
             .await
             .map_err(|_| RequestError::TimedOut)?

@@ -1,8 +1,10 @@
 //! What every request looks at, readable without a lock or a copy.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use raftery_raft::{LogIndex, MemberId, RoleKind, Status};
+
+use crate::cluster_version::ClusterVersion;
 
 /// The few numbers that each request needs. The driver writes role, leader and term, the apply
 /// task the rest; a reader may see the one before the other, as it may with any picture that is
@@ -19,6 +21,9 @@ pub struct Pulse {
     revision: AtomicI64,
     /// Logical bytes of the store.
     logical_bytes: AtomicU64,
+    cluster_version: AtomicU32,
+    /// The disk has no room.
+    is_full: AtomicBool,
 }
 
 impl Pulse {
@@ -47,6 +52,28 @@ impl Pulse {
         self.logical_bytes.store(logical_bytes, Ordering::Relaxed);
         self.is_open.store(is_open, Ordering::Relaxed);
         self.revision.store(revision, Ordering::Relaxed);
+    }
+
+    /// Set before anyone is spoken to, and when it is raised.
+    pub fn set_cluster_version(&self, version: ClusterVersion) {
+        self.cluster_version.store(version.0, Ordering::Relaxed);
+    }
+
+    /// What the cluster goes by.
+    #[must_use]
+    pub fn cluster_version(&self) -> ClusterVersion {
+        ClusterVersion::from_wire(self.cluster_version.load(Ordering::Relaxed))
+    }
+
+    /// The disk is full, or has room again.
+    pub fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
+    }
+
+    /// The disk has no room: clients' writes are refused, and this member had better not lead.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
     }
 
     /// This member only receives the log.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::bootstrap::{self, AssignError, Assignment, Introductions};
+use crate::command::CommandError;
 use crate::driver::{Ended, Input};
 use crate::grpc::Gateway;
 use crate::handle::Handle;
@@ -111,6 +112,7 @@ impl RunError {
             Self::Removed => 10,
             Self::Wal(WalError::Sync { .. } | WalError::Failed) => 11,
             Self::State(StateError::Store(StoreIoError::Sync { .. } | StoreIoError::Failed)) => 11,
+            Self::State(StateError::Command(CommandError::ClusterVersion { .. })) => 14,
             // A full disk, say: what is there is sound.
             Self::Wal(WalError::Io { .. })
             | Self::State(StateError::Store(StoreIoError::Io { .. })) => 1,
@@ -335,4 +337,23 @@ fn assigned_already(running: &Running, assignment: Assignment) -> Result<(), Ass
         member: me.id.0,
         cluster: me.cluster_id,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_version_that_is_too_new_has_an_exit_code_of_its_own() {
+        let unknown = StateError::Command(CommandError::ClusterVersion { version: 99 });
+        let ended = RunError::State(unknown);
+        assert_eq!(ended.exit_code(), 14);
+        let told = ended.to_string();
+        assert!(
+            told.contains("version 99") && told.contains("newer"),
+            "{told}"
+        );
+        let damaged = StateError::Command(CommandError::StateLayout(Some(9)));
+        assert_eq!(RunError::State(damaged).exit_code(), 12);
+    }
 }

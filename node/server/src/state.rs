@@ -24,6 +24,17 @@ pub enum StateError {
     Command(#[from] CommandError),
 }
 
+impl StateError {
+    /// Whether the disk was full. What failed had not happened then, and may be tried again.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_out_of_space(),
+            Self::Command(_) => false,
+        }
+    }
+}
+
 /// Everything that entries change.
 #[derive(Debug)]
 pub struct State {
@@ -71,7 +82,7 @@ impl State {
     /// Applies the next entry. It is on its way to the disk with the next flush.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// See [`StateError`]. When the disk is full, nothing has changed.
     pub fn apply(&mut self, entry: &Entry) -> Result<Outcome, StateError> {
         let at = applied_id(entry.id);
         let change = match &entry.payload {
@@ -85,9 +96,9 @@ impl State {
             },
             Payload::ConfChange(change) => Change::Membership(change.clone()),
         };
-        let outcome = self.meta.apply(entry.id, change)?;
+        // First what the disk may have no room for: the caller tries again, from the beginning.
         self.store.note(at, Change::encode(entry).as_deref())?;
-        Ok(outcome)
+        Ok(self.meta.apply(entry.id, change)?)
     }
 
     /// A manifest as of now, to be written beside the work.

@@ -144,6 +144,18 @@ impl StoreIoError {
         matches!(self, Self::Damaged { .. })
     }
 
+    /// Whether the disk was full. What failed had not happened then, and may be tried again.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(
         action: &'static str,
         path: &Path,

@@ -78,7 +78,7 @@ fn what_the_lost_batch_had_replaced_is_not_taken_for_committed() {
     let replacement = (6..=8).map(|index| data(2, index, 100)).collect();
     let lost = written(&fs, || {
         wal.append(&batch(2, hard_state(2, 5), replacement))
-            .unwrap()
+            .unwrap();
     });
     wal.append(&batch(3, hard_state(2, 8), Vec::new())).unwrap();
     wal.seal().unwrap();

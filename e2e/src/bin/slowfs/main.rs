@@ -6,7 +6,8 @@
 //!
 //! - `delay MS`: every sync of a file or directory takes so much longer.
 //! - `fail-syncs`: syncs fail with EIO.
-//! - `full`: creating, writing and allocating fail with ENOSPC.
+//! - `full`: creating, allocating, and writing behind a file's end fail with ENOSPC; what a file
+//!   has already can still be written.
 //! - `freeze`: nothing is answered any more.
 //! - `heal`: none of these any more; what is delayed or frozen goes on at once.
 //!

@@ -139,6 +139,9 @@ impl Passthrough {
             }),
         };
         if let Some(size) = size {
+            if size > file.metadata()?.len() {
+                self.faults.before_growing()?;
+            }
             file.set_len(size)?;
         }
         if let Some(mode) = mode {
@@ -154,6 +157,15 @@ impl Passthrough {
     ) -> Result<(), Errno> {
         self.faults.before_growing()?;
         Ok(write(&*self.file(handle)?)?)
+    }
+
+    fn write_at(&self, handle: FileHandle, data: &[u8], offset: u64) -> Result<(), Errno> {
+        let file = self.file(handle)?;
+        match offset + data.len() as u64 > file.metadata()?.len() {
+            true => self.faults.before_growing()?,
+            false => self.faults.before_anything(),
+        }
+        Ok(file.write_all_at(data, offset)?)
     }
 
     /// On a thread of its own: a slow sync holds up nobody else.
@@ -379,7 +391,7 @@ impl Filesystem for Passthrough {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let written = self.grow(handle, |file| file.write_all_at(data, offset));
+        let written = self.write_at(handle, data, offset);
         answer!(reply, written, () => reply.written(data.len() as u32));
     }
 

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raftery_raft::{
-    ConfChange, LogId, LogIndex, MemberId, PeerMessage, PersistSeq, ProposeError, Rollback, Status,
-    TransferError,
+    ConfChange, LogId, LogIndex, MemberId, PeerMessage, PersistSeq, Rollback, Status, TransferError,
 };
 use raftery_wal::WalError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::waiters::ReadReply;
 use crate::apply::{Applied, Reply};
+use crate::cluster_version::ClusterVersion;
+use crate::error::RequestError;
 use crate::members::Members;
 use crate::meta::Settings;
 use crate::state::StateError;
@@ -33,6 +34,18 @@ pub enum Input {
     SpaceLow(WalError),
     /// It has again.
     SpaceRegained,
+    /// The disk has no room for what is applied, or has it again.
+    StoreSpace {
+        /// It has.
+        has_room: bool,
+    },
+    /// A peer told whether its disk has room.
+    PeerSpace {
+        /// The peer.
+        id: MemberId,
+        /// It has none.
+        is_full: bool,
+    },
     /// The disk failed; the process must end.
     WalFailed(WalError),
     /// Applied up to here.
@@ -93,7 +106,14 @@ pub enum Input {
         /// The configuration that the caller planned against.
         expected: Option<LogIndex>,
         /// `Ok` once applied.
-        reply: oneshot::Sender<Result<oneshot::Receiver<Applied>, ProposeError>>,
+        reply: oneshot::Sender<Result<oneshot::Receiver<Applied>, RequestError>>,
+    },
+    /// All members of that configuration support more than the cluster goes by.
+    RaiseClusterVersion {
+        /// What they all support.
+        to: ClusterVersion,
+        /// The configuration.
+        expected: LogIndex,
     },
     /// Go down.
     Stop,

@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raftery_raft::{
-    Instant, LogId, LogIndex, MemberId, Payload, PeerMessage, Raft, Status, StepError, Term,
-    dispatch,
+    ConfChange, Instant, LogId, LogIndex, MemberId, Payload, PeerMessage, Raft, Status, StepError,
+    Term, dispatch,
 };
 use raftery_wal::{WalEvent, WalWriter};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -33,8 +33,9 @@ use self::judging::Judging;
 pub use self::judging::Notice;
 use self::waiters::{EntryWaiters, Readers};
 use self::world::World;
-use crate::apply::ToApply;
+use crate::apply::{Applied, ToApply};
 use crate::clock;
+use crate::cluster_version::ClusterVersion;
 use crate::command::{self, Command, Waiter};
 use crate::error::RequestError;
 use crate::handle::best_follower;
@@ -52,6 +53,12 @@ const IDLE_TURN: Duration = Duration::from_millis(500);
 const SHOW_PERIOD: Duration = Duration::from_millis(100);
 /// Committed entries that may wait to be applied before writes are refused (etcd's limit).
 const UNAPPLIED_MAX: u64 = 5_000;
+
+/// Who waits for what the driver proposes by itself.
+const NOBODY: Waiter = Waiter {
+    origin: MemberId(0),
+    request: 0,
+};
 
 /// The driver's settings.
 #[derive(Clone, Debug)]
@@ -74,8 +81,20 @@ pub struct Driver {
     /// As applied. A copy: the state's lock may be held by a long read.
     settings: Settings,
     shown_at: Instant,
+    space: Space,
+    /// Whether anyone had room was last looked at then.
+    left_at: Instant,
+}
+
+/// Where there is room.
+#[derive(Debug)]
+struct Space {
     /// The log has a segment in reserve.
-    has_space: bool,
+    log: bool,
+    /// What was applied reached the disk.
+    store: bool,
+    /// Peers that told that their disks are full.
+    full_peers: BTreeSet<MemberId>,
 }
 
 /// What a driver is made of.
@@ -141,7 +160,12 @@ impl Driver {
             config,
             settings: Settings::default(),
             shown_at: Instant::default(),
-            has_space: true,
+            space: Space {
+                log: true,
+                store: true,
+                full_peers: BTreeSet::new(),
+            },
+            left_at: Instant::default(),
         }
     }
 
@@ -155,6 +179,7 @@ impl Driver {
                 break ended;
             }
             self.judge_window();
+            self.leave_if_full();
             self.ask_for_reads();
             self.turn();
             if self.world.is_removed {
@@ -247,12 +272,29 @@ impl Driver {
             }
             Input::SpaceLow(refused) => {
                 warn!(error = %refused, "the disk is full: no more writes of clients are taken");
-                self.has_space = false;
-                self.hand_over(now);
+                self.space.log = false;
+                self.space_changed();
             }
             Input::SpaceRegained => {
                 info!("the disk has room again: writes of clients are taken");
-                self.has_space = true;
+                self.space.log = true;
+                self.space_changed();
+            }
+            Input::StoreSpace { has_room } => {
+                if has_room {
+                    info!("the disk has room again for what is applied");
+                } else {
+                    warn!("the disk is full: no more writes of clients are taken");
+                }
+                self.space.store = has_room;
+                self.space_changed();
+            }
+            Input::PeerSpace { id, is_full } => {
+                if is_full {
+                    self.space.full_peers.insert(id);
+                } else {
+                    self.space.full_peers.remove(&id);
+                }
             }
             Input::WalFailed(failure) => {
                 error!(error = %failure, "the write-ahead log failed; this process must end");
@@ -308,15 +350,10 @@ impl Driver {
                 expected,
                 reply,
             } => {
-                let proposed = self
-                    .raft
-                    .propose_conf_change(now, change, expected)
-                    .map(|id| {
-                        let (sender, receiver) = oneshot::channel();
-                        self.world.entries.wait_for_change(id, sender);
-                        receiver
-                    });
-                let _ = reply.send(proposed);
+                let _ = reply.send(self.propose_change(now, change, expected));
+            }
+            Input::RaiseClusterVersion { to, expected } => {
+                self.raise_cluster_version(now, to, expected);
             }
             Input::Stop => return Some(Ended::Stopped),
         }
@@ -389,7 +426,7 @@ impl Driver {
     }
 
     fn append(&mut self, now: Instant, data: Bytes) -> Result<(), RequestError> {
-        if !self.has_space {
+        if !self.has_space() {
             return Err(RequestError::NoSpace);
         }
         let unapplied = self.raft.commit().0.saturating_sub(self.world.applied.0);
@@ -402,14 +439,65 @@ impl Driver {
             .map_err(|error| refused(&error))
     }
 
-    /// Leadership goes to the most caught-up other voter, whose disk may have room; nothing unless
-    /// leading.
-    fn hand_over(&mut self, now: Instant) {
-        let status = self.raft.status();
-        if let Some(to) = best_follower(&status)
-            && self.raft.transfer_leader(now, to).is_ok()
-        {
-            info!(%to, "handing leadership over");
+    fn propose_change(
+        &mut self,
+        now: Instant,
+        change: ConfChange,
+        expected: Option<LogIndex>,
+    ) -> Result<oneshot::Receiver<Applied>, RequestError> {
+        self.settings.cluster_version.admits(&change)?;
+        let proposed = self.raft.propose_conf_change(now, change, expected);
+        let id = proposed.map_err(|error| refused(&error))?;
+        let (sender, receiver) = oneshot::channel();
+        self.world.entries.wait_for_change(id, sender);
+        Ok(receiver)
+    }
+
+    /// Nobody waits for it, and if it fails it is asked for again.
+    fn raise_cluster_version(&mut self, now: Instant, to: ClusterVersion, expected: LogIndex) {
+        let planned_for = self.raft.status().membership.index;
+        if to <= self.settings.cluster_version || planned_for != expected {
+            return;
+        }
+        let command = Command::SetClusterVersion { version: to.0 };
+        let proposed = command::encode(NOBODY, &command).map(|data| {
+            let proposed = self.raft.propose(now, Payload::Data(data));
+            proposed.map_err(|error| refused(&error))
+        });
+        match proposed {
+            Ok(Ok(_)) => {
+                info!(version = %to, "every member supports it: raising the cluster version");
+            }
+            Ok(Err(error)) => debug!(%error, "raising the cluster version must wait"),
+            Err(error) => error!(%error, "a cluster version can't be encoded"),
+        }
+    }
+
+    fn has_space(&self) -> bool {
+        self.space.log && self.space.store
+    }
+
+    fn space_changed(&mut self) {
+        self.world.pulse.set_full(!self.has_space());
+        self.left_at = Instant::default();
+    }
+
+    /// A leader without room hands over to the most caught-up voter that has some, and looks for one
+    /// again and again while there is none: it may have come to lead like this, too.
+    fn leave_if_full(&mut self) {
+        let now = self.world.now;
+        let leads = self.world.leader == Some(self.world.me);
+        let is_due = now.since(self.left_at) >= self.config.election_timeout;
+        if self.has_space() || !leads || !is_due {
+            return;
+        }
+        self.left_at = now;
+        let full = &self.space.full_peers;
+        let to = best_follower(&self.raft.status(), |id| !full.contains(&id));
+        match to.map(|to| (to, self.raft.transfer_leader(now, to))) {
+            Some((to, Ok(()))) => info!(%to, "handing leadership over: this disk is full"),
+            Some((to, Err(error))) => debug!(%to, %error, "leadership isn't handed over"),
+            None => debug!("no voter's disk has room"),
         }
     }
 
@@ -430,7 +518,9 @@ impl Driver {
     /// A leader judges each window, once the cluster is open.
     fn judge_window(&mut self) {
         let now = self.world.now;
-        let Settings { window, is_open } = self.settings;
+        let Settings {
+            window, is_open, ..
+        } = self.settings;
         if self
             .world
             .judging
@@ -447,14 +537,10 @@ impl Driver {
             return;
         };
         let verdicts = batch.verdicts.clone();
-        if verdicts.is_empty() {
-            return; // Nobody to judge: a cluster of one.
+        if verdicts.is_empty() || !self.has_space() {
+            return; // Nobody to judge: a cluster of one. Or the reserve is for better things.
         }
-        let nobody = Waiter {
-            origin: MemberId(0),
-            request: 0,
-        };
-        let data = match command::encode(nobody, &Command::Ledger(batch)) {
+        let data = match command::encode(NOBODY, &Command::Ledger(batch)) {
             Ok(data) => data,
             Err(error) => {
                 error!(%error, "a ledger batch can't be encoded");

@@ -9,13 +9,14 @@ use std::time::Duration;
 use raftery_config::{VERSION, parse_url};
 use raftery_proto::admin as pb;
 use raftery_proto::admin::admin_server::Admin;
-use raftery_raft::{MemberId, RoleKind, Status as Raft};
+use raftery_raft::{MemberId, RoleKind, Rollback, Status as Raft};
 use sha2::{Digest, Sha256};
 use tonic::service::Interceptor;
 use tonic::{Request, Response, Status};
 
 use super::status::{NOT_LEADER, to_status};
 use crate::bootstrap::{AssignError, Assignment};
+use crate::cluster_version::ClusterVersion;
 use crate::error::{MembershipError, RequestError};
 use crate::handle::{Handle, LedgerRows, MembershipChange};
 use crate::members::MemberRecord;
@@ -340,11 +341,16 @@ fn status_response(handle: &Handle) -> pb::StatusResponse {
     response.commit_index = raft.commit.0;
     response.applied_index = raft.applied.0;
     response.last_index = raft.last_index.0;
+    response.base_index = raft.base.index.0;
     response.config_index = raft.membership.index.0;
     response.members = members(handle, &raft);
     response.removed_ids = raft.membership.removed.iter().map(|id| id.0).collect();
     let window_ms = u64::try_from(handle.window().as_millis()).unwrap_or(u64::MAX);
     response.cluster_config = Some(pb::ClusterConfig { window_ms });
+    response.rolled_back = raft.rolled_back.map(rolled_back).unwrap_or_default();
+    response.repairing = raft.repairing;
+    response.cluster_version = handle.cluster_version().0;
+    response.cluster_version_max = ClusterVersion::HIGHEST.0;
     let ledger = handle.ledger_status();
     response.ledger = Some(pb::LedgerStatus {
         mongodb: ledger.mongodb,
@@ -354,6 +360,18 @@ fn status_response(handle: &Handle) -> pb::StatusResponse {
         error: ledger.error.unwrap_or_default(),
     });
     response
+}
+
+fn rolled_back(evidence: Rollback) -> String {
+    match evidence {
+        Rollback::LogEndsEarly { term, acknowledged } => format!(
+            "in term {term} this member acknowledged entries up to {acknowledged}, and its log ends \
+             before"
+        ),
+        Rollback::BootCounterWentBack => {
+            "a peer knows of a later start of this member's node than this one".to_owned()
+        }
+    }
 }
 
 fn role(role: RoleKind) -> pb::Role {
@@ -383,6 +401,10 @@ fn members(handle: &Handle, raft: &Raft) -> Vec<pb::Member> {
                 .unwrap_or_default(),
             ..Default::default()
         };
+        if raft.role == RoleKind::Leader {
+            let highest = handle.cluster_version_of(id);
+            member.cluster_version_max = highest.map_or(0, |highest| highest.0);
+        }
         if raft.role == RoleKind::Leader && id == raft.id {
             member.match_index = Some(raft.last_index.0);
             member.last_heard_ms = Some(0);

@@ -1,5 +1,5 @@
-//! The part of etcd's Maintenance service that is there: status, alarms (none) and moving the
-//! leader.
+//! The part of etcd's Maintenance service that is there: status, the alarm for want of space, and
+//! moving the leader.
 
 use raftery_config::{ETCD_API_VERSION, ETCD_CLUSTER_VERSION};
 use raftery_proto::etcdserverpb as pb;
@@ -23,8 +23,8 @@ impl MaintenanceService {
 
 #[tonic::async_trait]
 impl Maintenance for MaintenanceService {
-    /// No alarm is ever raised so far, so listing (which `etcdctl endpoint health` does) and
-    /// disarming find none. Raising one by hand isn't served.
+    /// Lists NOSPACE for this member while it refuses writes for want of space; it goes by itself,
+    /// so disarming changes nothing. Raising an alarm by hand isn't served.
     async fn alarm(
         &self,
         request: Request<pb::AlarmRequest>,
@@ -34,11 +34,15 @@ impl Maintenance for MaintenanceService {
             return Err(Status::unimplemented("alarms can't be raised by hand"));
         }
         let header = self.handle.header();
+        let mut alarms = Vec::new();
+        if self.handle.is_out_of_space() {
+            alarms.push(pb::AlarmMember {
+                member_id: header.member_id,
+                alarm: pb::AlarmType::Nospace.into(),
+            });
+        }
         let header = Some(convert::header(&header, header.revision));
-        Ok(Response::new(pb::AlarmResponse {
-            header,
-            alarms: Vec::new(),
-        }))
+        Ok(Response::new(pb::AlarmResponse { header, alarms }))
     }
 
     /// Served by every node at any time, from memory: kube-apiserver reads the version here,

@@ -105,6 +105,7 @@ fn membership_change(error: &MembershipError) -> Status {
             | ConfChangeError::NotJoint,
         )
         | MembershipError::ConfigurationMoved { .. }
+        | MembershipError::ClusterVersion { .. }
         | MembershipError::IncarnationTaken { .. } => {
             return ours(Code::FailedPrecondition, error);
         }

@@ -184,7 +184,7 @@ impl Handle {
             None => {
                 let now = status.borrow().clone();
                 let not_leader = RequestError::NotLeader { leader: now.leader };
-                best_follower(&now).ok_or(not_leader)?
+                best_follower(&now, |_| true).ok_or(not_leader)?
             }
         };
         let election_timeout = self.shared.config.election_timeout;
@@ -260,9 +260,13 @@ fn check_removal(
     Ok(())
 }
 
-pub(crate) fn best_follower(status: &Status) -> Option<MemberId> {
+/// The most caught-up other voter among those that are `fit`.
+pub(crate) fn best_follower(status: &Status, fit: impl Fn(MemberId) -> bool) -> Option<MemberId> {
     let voters = &status.membership.voters;
-    let others = status.progress.iter().filter(|(id, _)| voters.contains(id));
+    let others = status
+        .progress
+        .iter()
+        .filter(|(id, _)| voters.contains(id) && fit(**id));
     others
         .max_by_key(|(_, progress)| progress.matched)
         .map(|(id, _)| *id)
@@ -353,6 +357,8 @@ mod tests {
             .progress
             .entry(MemberId(3))
             .and_modify(|p| p.matched = LogIndex(10));
-        assert_eq!(best_follower(&status), Some(MemberId(3)));
+        assert_eq!(best_follower(&status, |_| true), Some(MemberId(3)));
+        let but_3 = best_follower(&status, |id| id != MemberId(3));
+        assert_eq!(but_3, Some(MemberId(2)));
     }
 }

@@ -129,13 +129,24 @@ impl Handle {
     pub async fn write(&self, op: WriteOp) -> Result<(Header, WriteResult), RequestError> {
         let running = self.serving()?;
         // At the gate and not when it is applied, as etcd does: what is in the log is done.
-        if op.adds() && running.pulse.logical_bytes() >= self.shared.config.quota_backend_bytes {
+        if op.adds() && self.is_over_quota(running) {
             return Err(RequestError::NoSpace);
         }
         match replicate(running, &Command::Write(op)).await? {
             (_, Outcome::Write(result)) => Ok((self.header(), result?)),
             _ => Err(RequestError::LeaderChanged),
         }
+    }
+
+    fn is_over_quota(&self, running: &Running) -> bool {
+        running.pulse.logical_bytes() >= self.shared.config.quota_backend_bytes
+    }
+
+    /// Whether this member refuses writes, or would as leader, because of the quota or a full disk.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        let running = self.cell().get();
+        running.is_some_and(|running| self.is_over_quota(running) || running.pulse.is_full())
     }
 
     /// Reads keys; linearizably unless `serializable`.

@@ -9,6 +9,7 @@ use raftery_raft::MemberId;
 
 use super::Handle;
 use crate::clock;
+use crate::cluster_version::ClusterVersion;
 
 /// A follower with at most this many entries to go counts as caught up.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
@@ -94,6 +95,25 @@ impl Handle {
                 .as_ref()
                 .and_then(crate::exporting::ExportHandle::error),
         }
+    }
+
+    /// What the cluster goes by.
+    #[must_use]
+    pub fn cluster_version(&self) -> ClusterVersion {
+        let running = self.cell().get();
+        running.map_or(ClusterVersion::LOWEST, |running| {
+            running.pulse.cluster_version()
+        })
+    }
+
+    /// The highest cluster version that a member supports, while it is connected.
+    #[must_use]
+    pub fn cluster_version_of(&self, member: MemberId) -> Option<ClusterVersion> {
+        let running = self.cell().get()?;
+        if member == running.me.id {
+            return Some(ClusterVersion::HIGHEST);
+        }
+        running.supported.by(member)
     }
 
     /// Rows of the ledger from a Raft index on.

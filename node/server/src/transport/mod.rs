@@ -19,6 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 use self::peer::Peer;
 pub use self::service::PeerService;
 pub use self::snapshot::{Received, Receiving, SnapshotSender};
+use crate::cluster_version::Supported;
 use crate::driver::{Input, Notice};
 use crate::error::RequestError;
 use crate::members::Members;
@@ -29,6 +30,8 @@ use crate::pulse::Pulse;
 const QUEUE_LEN_MAX: usize = 4_096;
 /// Largest frame taken from a peer. An entry has at most the size of a client's request.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
+/// Largest entry taken from a peer: well above a client's request, and above a window's verdicts.
+pub const ENTRY_BYTES_MAX: usize = 8 << 20;
 /// Versions of the peer protocol that this node speaks.
 pub const PROTOCOL: std::ops::RangeInclusive<u32> = 1..=1;
 
@@ -45,6 +48,8 @@ pub struct Me {
     pub peer_urls: Vec<String>,
     /// How often its node was started on this disk.
     pub boot: u64,
+    /// Drawn by this start.
+    pub start: u64,
 }
 
 /// What a peer is told.
@@ -86,6 +91,7 @@ pub struct Transport {
     inputs: mpsc::UnboundedSender<Input>,
     metrics: Arc<Metrics>,
     pulse: Arc<Pulse>,
+    supported: Arc<Supported>,
     peers: BTreeMap<MemberId, Link>,
     /// Members of which there is a record; it counts more than what a handshake said.
     recorded: BTreeSet<MemberId>,
@@ -107,10 +113,12 @@ impl Transport {
         inputs: mpsc::UnboundedSender<Input>,
         metrics: Arc<Metrics>,
         pulse: Arc<Pulse>,
+        supported: Arc<Supported>,
     ) -> Self {
         Self {
             me,
             pulse,
+            supported,
             inputs,
             metrics,
             peers: BTreeMap::new(),
@@ -192,6 +200,7 @@ impl Transport {
             urls: urls.to_vec(),
             inputs: self.inputs.clone(),
             pulse: Arc::clone(&self.pulse),
+            supported: Arc::clone(&self.supported),
         };
         let task = tokio::spawn(peer.run(receiver));
         self.peers.insert(

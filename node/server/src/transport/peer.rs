@@ -1,5 +1,6 @@
 //! The task that keeps one stream to one peer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,10 +8,11 @@ use raftery_proto::peer::{self as proto, peer_notice};
 use raftery_raft::{LogIndex, MemberId, Rollback, Term};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
+use tonic::{Status, Streaming};
 use tracing::{debug, info};
 
 use super::{Me, Outgoing, PROTOCOL, Refusal, client, codec};
+use crate::cluster_version::{ClusterVersion, Supported};
 use crate::command;
 use crate::driver::{Input, Notice};
 use crate::pulse::Pulse;
@@ -40,6 +42,7 @@ pub(super) struct Peer {
     pub(super) urls: Vec<String>,
     pub(super) inputs: mpsc::UnboundedSender<Input>,
     pub(super) pulse: Arc<Pulse>,
+    pub(super) supported: Arc<Supported>,
 }
 
 /// How a stream ended.
@@ -54,16 +57,23 @@ impl Peer {
     /// Keeps a stream until the queue is closed.
     pub(super) async fn run(self, mut queue: mpsc::Receiver<Outgoing>) {
         let mut was_connected = true;
+        // Each reason is told once: why a peer refuses mustn't be lost behind its having been down.
+        let mut told = BTreeMap::new();
         for url in self.urls.iter().cycle() {
             match self.stream(url, &mut queue, &mut was_connected).await {
+                // The peer left, or another task has its new address, and asks there.
                 StreamEnd::QueueClosed => return,
                 StreamEnd::Broken(reason) => {
-                    if was_connected {
+                    self.supported.gone(self.id);
+                    let is_news = told.get(url) != Some(&reason);
+                    if std::mem::take(&mut was_connected) {
                         info!(peer = %self.id, url, reason, "connection to peer lost");
-                        was_connected = false;
+                    } else if is_news {
+                        info!(peer = %self.id, url, reason, "peer not reached");
                     } else {
                         debug!(peer = %self.id, url, reason, "peer not reached");
                     }
+                    told.insert(url, reason);
                 }
             }
             tokio::time::sleep(RECONNECT_PAUSE).await;
@@ -98,12 +108,23 @@ impl Peer {
         if frames.send(hello).await.is_err() {
             return StreamEnd::Broken("stream closed".to_owned());
         }
-        let connect = client.deliver(ReceiverStream::new(stream));
-        let mut notices = match tokio::time::timeout(CONNECT_TIMEOUT * 2, connect).await {
-            Ok(Ok(response)) => response.into_inner(),
+        let connect = async {
+            let opened = client.deliver(ReceiverStream::new(stream)).await?;
+            let mut notices = opened.into_inner();
+            Ok::<_, Status>((notices.message().await?, notices))
+        };
+        let (answer, mut notices) = match tokio::time::timeout(CONNECT_TIMEOUT * 2, connect).await {
+            Ok(Ok(opened)) => opened,
             Ok(Err(status)) => return StreamEnd::Broken(status.message().to_owned()),
             Err(_) => return StreamEnd::Broken("no answer".to_owned()),
         };
+        let Some(answer) = answer else {
+            return StreamEnd::Broken("closed by the peer".to_owned());
+        };
+        if let Err(reason) = self.check_version(&answer) {
+            return StreamEnd::Broken(reason);
+        }
+        self.on_notice(&answer);
         if !*was_connected {
             info!(peer = %self.id, url, "connected to peer");
             *was_connected = true;
@@ -132,7 +153,8 @@ impl Peer {
                         let _ = tokio::time::timeout(FLUSH_TIME, notices.message()).await;
                         return StreamEnd::QueueClosed;
                     }
-                    for frame in into_frames(waiting.drain(..)) {
+                    for mut frame in into_frames(waiting.drain(..)) {
+                        frame.is_full = self.pulse.is_full();
                         if frames.send(frame).await.is_err() {
                             return StreamEnd::Broken("stream closed".to_owned());
                         }
@@ -140,6 +162,23 @@ impl Peer {
                 }
             }
         }
+    }
+
+    /// A peer that doesn't know what the cluster goes by gets nothing: an entry would end it.
+    fn check_version(&self, answer: &proto::PeerNotice) -> Result<(), String> {
+        if answer.kind() == peer_notice::Kind::Removed {
+            return Ok(());
+        }
+        let highest = ClusterVersion::from_wire(answer.cluster_version_max);
+        let applied = self.pulse.cluster_version();
+        if highest < applied {
+            return Err(format!(
+                "the cluster goes by cluster version {applied}; the peer supports only up to \
+                 {highest}"
+            ));
+        }
+        self.supported.told(self.id, highest);
+        Ok(())
     }
 
     fn on_notice(&self, notice: &proto::PeerNotice) {
@@ -179,6 +218,8 @@ impl Peer {
             peer_urls: self.me.peer_urls.clone(),
             boot: self.me.boot,
             last_index: self.pulse.last_index().0,
+            cluster_version_max: ClusterVersion::HIGHEST.0,
+            start: self.me.start,
         }
     }
 }

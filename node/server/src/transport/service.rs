@@ -9,15 +9,17 @@ use raftery_proto::peer::{self as proto, peer_notice, peer_server};
 use raftery_raft::{LogIndex, MemberId, Rollback};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::{debug, warn};
 
-use super::{PROTOCOL, codec, snapshot};
+use super::{ENTRY_BYTES_MAX, PROTOCOL, codec, snapshot};
+use crate::boots::Boot;
 use crate::bootstrap::Introductions;
+use crate::cluster_version::ClusterVersion;
 use crate::command::{self, Command};
 use crate::driver::{ClientInput, Input};
 use crate::grpc::status::to_status;
-use crate::handle::Handle;
+use crate::handle::{Handle, REQUEST_BYTES_MAX};
 use crate::node::Running;
 
 /// The peer service; refuses all but introductions while the node has no identity.
@@ -82,6 +84,20 @@ impl PeerService {
         }
         Ok(Arc::clone(running))
     }
+
+    /// An entry of a kind that the caller doesn't know would end it, in the middle of its work.
+    fn check_version(&self, running: &Running, hello: &proto::Handshake) -> Result<(), Status> {
+        let highest = ClusterVersion::from_wire(hello.cluster_version_max);
+        let applied = running.pulse.cluster_version();
+        if highest >= applied {
+            return Ok(());
+        }
+        self.handle.metrics().count_refused_peer();
+        Err(Status::failed_precondition(format!(
+            "the cluster goes by cluster version {applied}; the caller supports only up to \
+             {highest}: it needs a newer version of this program"
+        )))
+    }
 }
 
 type Progress = Pin<Box<dyn Stream<Item = Result<proto::SnapshotProgress, Status>> + Send>>;
@@ -110,6 +126,7 @@ impl peer_server::Peer for PeerService {
         let answer = if is_removed {
             notice(peer_notice::Kind::Removed)
         } else {
+            self.check_version(&running, &hello)?;
             running
                 .rollback(&hello)
                 .map_or_else(|| notice(peer_notice::Kind::Accepted), rolled_back)
@@ -126,6 +143,7 @@ impl peer_server::Peer for PeerService {
                 running,
                 from,
                 notices,
+                is_full: None,
             };
             tokio::spawn(incoming.run(frames));
         }
@@ -230,6 +248,7 @@ impl peer_server::Peer for PeerService {
 fn notice(kind: peer_notice::Kind) -> proto::PeerNotice {
     proto::PeerNotice {
         kind: kind.into(),
+        cluster_version_max: ClusterVersion::HIGHEST.0,
         ..Default::default()
     }
 }
@@ -250,12 +269,15 @@ impl Running {
     /// What the handshake of a peer shows of its disk, if it went back to an earlier state.
     fn rollback(&self, hello: &proto::Handshake) -> Option<Rollback> {
         let from = MemberId(hello.from);
-        let known = {
-            let mut boots = self.boots.lock().expect("no holder of the lock panics");
-            let known = boots.entry(from).or_default();
-            std::mem::replace(known, hello.boot.max(*known))
+        let told = Boot {
+            number: hello.boot,
+            drawn: hello.start,
         };
-        if hello.boot < known {
+        let goes_back = {
+            let mut boots = self.boots.lock().expect("no holder of the lock panics");
+            boots.entry(from).or_default().goes_back(told)
+        };
+        if goes_back {
             return Some(Rollback::BootCounterWentBack);
         }
         // A leader remembers what the peer acknowledged; what is shown may be a little older,
@@ -269,6 +291,28 @@ impl Running {
     }
 }
 
+/// Refuses entries that no member of this cluster makes: the log would have to keep them.
+fn check_entries(message: &proto::Message) -> Result<(), Status> {
+    use proto::{entry::Payload, message::Body};
+    let Some(Body::Append(append)) = &message.body else {
+        return Ok(());
+    };
+    for entry in &append.entries {
+        if let Some(Payload::Data(data)) = &entry.payload
+            && data.len() > ENTRY_BYTES_MAX
+        {
+            return Err(too_large("an entry", data.len(), ENTRY_BYTES_MAX));
+        }
+    }
+    Ok(())
+}
+
+fn too_large(what: &str, bytes: usize, bytes_max: usize) -> Status {
+    Status::invalid_argument(format!(
+        "{what} of {bytes} bytes: at most {bytes_max} are taken"
+    ))
+}
+
 /// One peer's stream of messages.
 struct Incoming {
     handle: Handle,
@@ -276,10 +320,12 @@ struct Incoming {
     from: MemberId,
     /// Held so that the peer's stream stays open.
     notices: mpsc::Sender<Result<proto::PeerNotice, Status>>,
+    /// What the peer told last of its disk; `None`: nothing on this stream.
+    is_full: Option<bool>,
 }
 
 impl Incoming {
-    async fn run(self, mut frames: Streaming<proto::PeerFrame>) {
+    async fn run(mut self, mut frames: Streaming<proto::PeerFrame>) {
         loop {
             match frames.message().await {
                 Ok(Some(_)) if self.is_removed() => {
@@ -289,19 +335,26 @@ impl Incoming {
                 }
                 Ok(Some(frame)) => {
                     if let Err(error) = self.take(frame) {
-                        warn!(peer = %self.from, %error, "peer's stream refused");
-                        self.handle.metrics().count_refused_peer();
-                        let _ = self.notices.send(Err(error)).await;
-                        return;
+                        return self.refuse(error).await;
                     }
                 }
                 Ok(None) => return,
+                // A frame beyond what is taken at all.
+                Err(status) if status.code() == Code::OutOfRange => {
+                    return self.refuse(status).await;
+                }
                 Err(status) => {
                     debug!(peer = %self.from, reason = status.message(), "peer's stream ended");
                     return;
                 }
             }
         }
+    }
+
+    async fn refuse(&self, error: Status) {
+        warn!(peer = %self.from, reason = error.message(), "peer's stream refused");
+        self.handle.metrics().count_refused_peer();
+        let _ = self.notices.send(Err(error)).await;
     }
 
     fn is_removed(&self) -> bool {
@@ -314,7 +367,16 @@ impl Incoming {
             .contains(&self.from)
     }
 
-    fn take(&self, frame: proto::PeerFrame) -> Result<(), Status> {
+    fn take(&mut self, frame: proto::PeerFrame) -> Result<(), Status> {
+        if self.is_full != Some(frame.is_full) {
+            self.is_full = Some(frame.is_full);
+            let (id, is_full) = (self.from, frame.is_full);
+            let _ = self
+                .running
+                .driver
+                .inputs
+                .send(Input::PeerSpace { id, is_full });
+        }
         if let Some(verdict) = frame.verdict {
             self.running.on_verdict(self.from, &verdict);
         }
@@ -332,6 +394,7 @@ impl Incoming {
             self.forwarded(frame.commands)?;
         }
         for message in frame.messages {
+            check_entries(&message)?;
             let message =
                 codec::decode(message).map_err(|e| Status::invalid_argument(e.to_string()))?;
             if message.from != self.from {
@@ -351,7 +414,16 @@ impl Incoming {
     fn forwarded(&self, commands: Vec<Bytes>) -> Result<(), Status> {
         for data in &commands {
             // What can't be applied must not get into the log: every member would end.
-            command::decode(data).map_err(|e| Status::invalid_argument(e.to_string()))?;
+            let command = command::decode(data);
+            let command = command.map_err(|e| Status::invalid_argument(e.to_string()))?;
+            if data.len() > REQUEST_BYTES_MAX {
+                return Err(too_large("a command", data.len(), REQUEST_BYTES_MAX));
+            }
+            if let Command::SetClusterVersion { .. } = command {
+                // Only who leads knows what all members support.
+                let why = "a cluster version isn't forwarded";
+                return Err(Status::invalid_argument(why));
+            }
         }
         let from = self.from;
         let input = ClientInput::Forwarded { from, commands };
