@@ -11,7 +11,7 @@ use raftery_e2e::outcome::Outcome;
 use raftery_e2e::report::Figure;
 use raftery_e2e::{mongo, wait};
 
-use crate::{READY_LIMIT, alone, manifest};
+use crate::{READY_LIMIT, alone, manifest, manifest_that_heals_after};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_becomes_ready_serves_fills_mongodb_and_goes_without_a_trace() -> Outcome {
@@ -102,7 +102,10 @@ async fn volumes_are_kept_and_a_cluster_of_the_same_name_finds_its_data_again() 
     let (_alone, sandbox) = alone("e2e-again").await?;
     let kube = &sandbox.kube;
     let demo = kube.cluster("demo");
-    kube.apply(&manifest("demo", 3)).await?;
+    // A kubelet that may not read a claim yet tries again after up to 16 s: no member is to be
+    // replaced for that here.
+    let manifest = manifest_that_heals_after("1m", "demo", 3);
+    kube.apply(&manifest).await?;
     demo.settled(READY_LIMIT).await?;
     Etcdctl::new(&[demo.client_url().await?])
         .run(&["put", "kept", "yes"])
@@ -122,7 +125,7 @@ async fn volumes_are_kept_and_a_cluster_of_the_same_name_finds_its_data_again() 
         .await?;
     assert_eq!(claims.items.len(), 3, "whenDeleted is Retain by default");
 
-    kube.apply(&manifest("demo", 3)).await?;
+    kube.apply(&manifest).await?;
     demo.settled(READY_LIMIT).await?;
     let etcdctl = Etcdctl::new(&[demo.client_url().await?]);
     assert_eq!(

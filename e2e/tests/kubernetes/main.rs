@@ -33,6 +33,10 @@ async fn alone(namespace: &str) -> anyhow::Result<(MutexGuard<'static, ()>, Sand
 
 /// A cluster that heals soon and often.
 fn manifest(name: &str, replicas: u32) -> String {
+    manifest_that_heals_after("10s", name, replicas)
+}
+
+fn manifest_that_heals_after(time: &str, name: &str, replicas: u32) -> String {
     format!(
         "apiVersion: raftery.dev/v1alpha1
 kind: RaftCluster
@@ -41,7 +45,7 @@ metadata:
 spec:
   replicas: {replicas}
   storage: {{ size: 1Gi }}
-  healing: {{ unresponsiveAfter: 10s, maxReplacementsPerHour: 100 }}
+  healing: {{ unresponsiveAfter: {time}, maxReplacementsPerHour: 100 }}
 "
     )
 }
