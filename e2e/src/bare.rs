@@ -408,6 +408,19 @@ impl Cluster {
         Ok(leader)
     }
 
+    /// Waits until every member has published its name. Until then none may be removed: etcd
+    /// takes who hasn't for one that never started.
+    pub async fn all_published(&self, limit: Duration) -> Result<()> {
+        wait::until("all members have published their names", limit, async || {
+            let listed = self.etcdctl().run(&["member", "list"]).await?;
+            let started = listed.lines().filter(|line| line.contains(", started, "));
+            ensure!(started.count() == self.nodes.len(), "not yet: {listed}");
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    }
+
     /// Waits until the leader hears every member and all have its log.
     pub async fn all_caught_up(&self, limit: Duration) -> Result<()> {
         wait::until("all members are caught up", limit, async || {

@@ -70,6 +70,7 @@ async fn a_member_is_added_and_removed_with_etcdctl_and_a_removed_one_ends() -> 
 async fn a_removed_leader_hands_over_and_the_rest_goes_on() -> Outcome {
     let _alone = alone().await;
     let mut cluster = Cluster::started(3).await?;
+    cluster.all_published(LIMIT).await?;
     let (leader, status) = cluster.leader(LIMIT).await?;
     let id = format!("{:x}", status.member_id);
     cluster.etcdctl().run(&["member", "remove", &id]).await?;
