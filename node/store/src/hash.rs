@@ -23,7 +23,7 @@ impl<F: Fs> Store<F> {
                 continue;
             }
             hash.bytes(key);
-            for write in kept {
+            for (at, write) in kept.iter().enumerate() {
                 let revision = write.revision();
                 hash.number(revision.main);
                 hash.number(i64::from(revision.sub));
@@ -31,11 +31,17 @@ impl<F: Fs> Store<F> {
                     hash.number(-1);
                     continue;
                 }
-                let (_, value) = self.log.read(key, write)?;
-                hash.number(write.create_revision);
-                hash.number(write.version);
-                hash.bytes(&value);
-                hash.number(write.lease);
+                let stored = self.log.read(key, write)?;
+                // What the index answers with is hashed, not what it should answer with.
+                let attributes = if at + 1 == kept.len() {
+                    history.newest()
+                } else {
+                    &stored.attributes
+                };
+                hash.number(attributes.create_revision);
+                hash.number(attributes.version);
+                hash.bytes(&stored.value);
+                hash.number(attributes.lease);
             }
         }
         Ok(hash.0)

@@ -1,11 +1,13 @@
 //! The index: every key with what is known about its kept writes, in memory.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::history::{Kept, KeyHistory, Revision, tombstone_bytes};
+use crate::chunked_queue::ChunkedQueue;
+use crate::history::{Attributes, Kept, KeyHistory, Location, Revision, Seen, tombstone_bytes};
 use crate::op::KeyRange;
+use crate::record::Record;
 
 /// The revision of an empty store; the first write gets the next one.
 pub(crate) const FIRST_REVISION: i64 = 1;
@@ -33,21 +35,60 @@ pub(crate) struct Index {
     pub(crate) compact_revision: i64,
     /// The writes with which a compaction drops something, so that it visits only those. The
     /// first write of a key drops nothing: keys that never change cost nothing here.
-    changed: VecDeque<Change>,
+    changed: ChunkedQueue<Change>,
     /// How many of the first in `changed` were swept and stay: those at `compact_revision`.
     swept: usize,
     pub(crate) logical_bytes: u64,
 }
 
-/// A write that makes something older superfluous, or that is a tombstone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// A write that makes something older superfluous, or that is a tombstone. There is one for
+/// almost every [`Kept`], hence packed: 32 bytes.
+#[derive(Debug)]
 struct Change {
-    at: Revision,
-    /// Logical bytes that a compaction at this revision or later frees: those of the write
-    /// before it, and its own if it is a tombstone (but see [`Index::buried_later`]).
-    frees: u64,
-    is_tombstone: bool,
+    main: i64,
+    sub: u32,
+    /// The lowest bit: whether it is a tombstone; above it, logical bytes.
+    packed: u32,
     key: Key,
+}
+
+impl Change {
+    /// `frees`: logical bytes that a compaction at this revision or later frees: those of the
+    /// write before it, and its own if it is a tombstone (but see [`Index::buried_later`]).
+    fn new(key: Key, write: &Kept, frees: u64) -> Self {
+        let Revision { main, sub } = write.revision();
+        let packed = u32::try_from(frees << 1 | u64::from(write.is_tombstone()));
+        Self {
+            main,
+            sub,
+            packed: packed.expect("the gate bounds requests far below 2 GiB"),
+            key,
+        }
+    }
+
+    fn at(&self) -> Revision {
+        Revision {
+            main: self.main,
+            sub: self.sub,
+        }
+    }
+
+    fn frees(&self) -> u64 {
+        u64::from(self.packed >> 1)
+    }
+
+    fn is_tombstone(&self) -> bool {
+        self.packed & 1 == 1
+    }
+}
+
+/// A write that was appended, and what it takes to take it back.
+#[derive(Debug)]
+pub(crate) struct Pushed {
+    /// As the index holds it.
+    pub(crate) key: Key,
+    /// The attributes of the write before it.
+    before: Attributes,
 }
 
 impl Index {
@@ -56,7 +97,7 @@ impl Index {
             keys: BTreeMap::new(),
             revision,
             compact_revision,
-            changed: VecDeque::new(),
+            changed: ChunkedQueue::new(),
             swept: 0,
             logical_bytes: 0,
         }
@@ -66,8 +107,9 @@ impl Index {
         self.keys.iter()
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&KeyHistory> {
-        self.keys.get(key)
+    /// The write of one key that a reader at `revision` sees.
+    pub(crate) fn at(&self, key: &[u8], revision: i64) -> Option<Seen<'_>> {
+        self.keys.get(key)?.at(revision)
     }
 
     /// The key as the index holds it, with the write at exactly `revision`.
@@ -82,7 +124,7 @@ impl Index {
     }
 
     /// The histories of the keys in `range` that have a write, in key order.
-    pub(crate) fn histories<'a>(
+    fn histories<'a>(
         &'a self,
         range: &KeyRange,
     ) -> impl Iterator<Item = (&'a Key, &'a KeyHistory)> + use<'a> {
@@ -100,29 +142,33 @@ impl Index {
         &'a self,
         range: &KeyRange,
         revision: i64,
-    ) -> impl Iterator<Item = (&'a Key, &'a Kept)> + use<'a> {
+    ) -> impl Iterator<Item = (&'a Key, Seen<'a>)> + use<'a> {
         self.histories(range)
             .filter_map(move |(key, history)| Some((key, history.at(revision)?)))
     }
 
-    /// Appends a write to the history of `key`, and returns the key as the index holds it.
-    /// `None`, and nothing done, if the write isn't newer than what is there.
-    pub(crate) fn push(&mut self, key: &[u8], write: Kept) -> Option<Key> {
+    /// Appends the write that `record` is about to the history of its key. `None`, and nothing
+    /// done, if it isn't newer than what is there.
+    pub(crate) fn push(&mut self, record: &Record<'_>, location: Location) -> Option<Pushed> {
+        let key = record.key;
+        let write = Kept::new(record, location);
+        let attributes = Attributes::new(record);
         let only = (Bound::Included(key), Bound::Included(key));
         let found = self.keys.range_mut::<[u8], _>(only).next();
-        let (key, previous) = match found {
+        let (key, previous, before) = match found {
             Some((key, history)) => {
                 let last = history.writes().last().copied();
                 if last.is_some_and(|last| last.revision() >= write.revision()) {
                     return None;
                 }
-                history.push(write);
-                (Arc::clone(key), last)
+                let before = history.push(write, attributes);
+                (Arc::clone(key), last, before)
             }
             None => {
                 let key = Key::from(key);
-                self.keys.insert(Arc::clone(&key), KeyHistory::One(write));
-                (key, None)
+                let history = KeyHistory::One(write, attributes);
+                self.keys.insert(Arc::clone(&key), history);
+                (key, None, Attributes::default())
             }
         };
         self.logical_bytes += write.logical_bytes(&key);
@@ -134,19 +180,17 @@ impl Index {
             } else {
                 0
             };
-            self.changed.push_back(Change {
-                at: write.revision(),
-                frees: superseded + own,
-                is_tombstone: write.is_tombstone(),
-                key: Arc::clone(&key),
-            });
+            let frees = superseded + own;
+            self.changed
+                .push_back(Change::new(Arc::clone(&key), &write, frees));
         }
-        Some(key)
+        Some(Pushed { key, before })
     }
 
-    /// Takes the newest write of `key`, which is the newest of all, back.
-    pub(crate) fn pop(&mut self, key: &[u8]) -> Option<Kept> {
-        let newest = self.keys.get_mut(key)?.pop();
+    /// Takes what was pushed last back.
+    pub(crate) fn pop(&mut self, pushed: &Pushed) -> Option<Kept> {
+        let key = &pushed.key;
+        let newest = self.keys.get_mut(key)?.pop(pushed.before);
         let is_named = newest.is_some();
         let popped = match newest {
             Some(popped) => popped,
@@ -164,12 +208,9 @@ impl Index {
     /// rest.
     pub(crate) fn compact(&mut self, revision: i64) {
         let before = self.compact_revision;
-        let above = |bound: i64| {
-            self.changed
-                .partition_point(|change| change.at.main <= bound)
-        };
+        let above = |bound: i64| self.changed.partition_point(|change| change.main <= bound);
         let frees = self.changed.range(above(before)..above(revision));
-        let freed: u64 = frees.map(|change| change.frees).sum();
+        let freed: u64 = frees.map(Change::frees).sum();
         let freed = freed + self.buried_later(before) - self.buried_later(revision);
         self.logical_bytes -= freed;
         self.compact_revision = revision;
@@ -181,13 +222,13 @@ impl Index {
     fn buried_later(&self, revision: i64) -> u64 {
         let from = self
             .changed
-            .partition_point(|change| change.at.main < revision);
-        let there = self.changed.range(from..);
-        let there = there.take_while(|change| change.at.main == revision);
+            .partition_point(|change| change.main < revision);
+        let there = self.changed.range(from..self.changed.len());
+        let there = there.take_while(|change| change.main == revision);
         let seen = |change: &&Change| {
             let history = self.keys.get(&change.key);
             let newest = history.and_then(|history| history.newest_at(revision));
-            change.is_tombstone && newest.is_some_and(|write| write.revision() == change.at)
+            change.is_tombstone() && newest.is_some_and(|write| write.revision() == change.at())
         };
         there
             .filter(seen)
@@ -199,14 +240,11 @@ impl Index {
     /// `released` gets every write that goes. Whether there is more.
     pub(crate) fn sweep(&mut self, max: usize, mut released: impl FnMut(&[u8], &Kept)) -> bool {
         for _ in 0..max {
-            if !self.is_sweep_pending() {
+            let Some(change) = self.next_to_sweep() else {
                 break;
-            }
-            let change = &self.changed[self.swept];
-            let (key, is_at_compaction) = (
-                Arc::clone(&change.key),
-                change.at.main == self.compact_revision,
-            );
+            };
+            let key = Arc::clone(&change.key);
+            let is_at_compaction = change.main == self.compact_revision;
             self.sweep_key(&key, &mut released);
             if is_at_compaction {
                 // A tombstone here stays once: the next compaction visits it again.
@@ -215,17 +253,17 @@ impl Index {
                 self.changed.pop_front();
             }
         }
-        let is_pending = self.is_sweep_pending();
-        if !is_pending && self.changed.capacity() > 4 * self.changed.len() + 1024 {
-            self.changed.shrink_to(2 * self.changed.len());
-        }
-        is_pending
+        self.is_sweep_pending()
     }
 
     /// Whether a compaction left something for [`Index::sweep`].
     pub(crate) fn is_sweep_pending(&self) -> bool {
+        self.next_to_sweep().is_some()
+    }
+
+    fn next_to_sweep(&self) -> Option<&Change> {
         let next = self.changed.get(self.swept);
-        next.is_some_and(|change| change.at.main <= self.compact_revision)
+        next.filter(|change| change.main <= self.compact_revision)
     }
 
     /// While the log is read: what the newest write of `key` hides from readers at the compact
@@ -242,7 +280,7 @@ impl Index {
         });
         self.logical_bytes -= freed;
         while let Some(change) = self.changed.back()
-            && change.at.main < self.compact_revision
+            && change.main < self.compact_revision
         {
             self.changed.pop_back();
         }
@@ -284,6 +322,12 @@ impl Index {
                 .iter()
                 .map(|write| write.logical_bytes(key))
                 .sum::<u64>();
+            let is_deleted = history.writes().last().is_some_and(Kept::is_tombstone);
+            assert_eq!(
+                is_deleted,
+                *history.newest() == Attributes::default(),
+                "the attributes of {key:?} aren't its newest write's"
+            );
             let mut last = None;
             for (at, write) in history.writes().iter().enumerate() {
                 let revision = write.revision();
@@ -294,9 +338,12 @@ impl Index {
                 );
                 let is_above = revision.main > self.compact_revision;
                 if write.is_tombstone() || (at > 0 && is_above) {
-                    let named = |change: &Change| (change.at, &change.key).cmp(&(revision, key));
+                    let at = self
+                        .changed
+                        .partition_point(|change| change.at() < revision);
+                    let named = self.changed.get(at);
                     assert!(
-                        self.changed.binary_search_by(named).is_ok(),
+                        named.is_some_and(|change| change.at() == revision && change.key == *key),
                         "compaction would miss {key:?} at {revision:?}"
                     );
                 }
@@ -308,8 +355,48 @@ impl Index {
             "logical bytes were miscounted"
         );
         assert!(
-            self.changed.iter().is_sorted(),
+            self.changed
+                .range(0..self.changed.len())
+                .is_sorted_by_key(Change::at),
             "the list of changes is not sorted"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::history::Slot;
+    use crate::record::Put;
+
+    #[test]
+    fn a_change_takes_32_bytes() {
+        assert_eq!(size_of::<Change>(), 32);
+    }
+
+    #[test]
+    fn a_change_says_what_it_frees_and_whether_it_is_a_tombstone() {
+        for (value, frees) in [(None, 0), (None, 1 << 30), (Some(&b"value"[..]), 1 << 30)] {
+            let put = value.map(|value| Put {
+                create_revision: 1,
+                version: 1,
+                lease: 0,
+                value,
+            });
+            let at = Revision { main: 7, sub: 3 };
+            let record = Record {
+                key: b"key",
+                revision: at,
+                put,
+            };
+            let write = Kept::new(&record, Location::new(Slot(NonZeroU32::MIN), 8));
+            let change = Change::new(Key::from(&b"key"[..]), &write, frees);
+            assert_eq!(
+                (change.at(), change.frees(), change.is_tombstone()),
+                (at, frees, value.is_none())
+            );
+        }
     }
 }

@@ -21,11 +21,12 @@
 //!   Snapshot::read_chunk ──> SnapshotReceiver::write, finish ──> Store::install
 //! ```
 //!
-//! Keys and what is known about each write are in memory (some 170 bytes for a key of 24), values
-//! on disk, in the page cache while they are in use. An entry is one frame with one checksum, so
-//! half an entry is never recovered. Nobody who applies waits for a sync: after a crash the store
-//! is what it was after some entry, at or behind the last that was durable, and the Raft log has
-//! the rest. Files: the modules `frame`, `record`, `segment`, `manifest` and
+//! Keys, what is known about their newest write, and where each older one lies are in memory: some
+//! 170 bytes for a key of 24, 130 for its second revision, 60 to 70 for each if there are many.
+//! Values are on disk, in the page cache while they are in use. An entry is one frame with one
+//! checksum, so half an entry is never recovered. Nobody who applies waits for a sync: after a
+//! crash the store is what it was after some entry, at or behind the last that was durable, and
+//! the Raft log has the rest. Files: the modules `frame`, `record`, `segment`, `manifest` and
 //! `snapshot` describe theirs byte by byte.
 //!
 //! A request is checked once at the gate ([`PutOp::validate`] and its siblings, answered with a
@@ -43,6 +44,7 @@
 //! ```
 
 mod applied;
+mod chunked_queue;
 mod error;
 mod files;
 mod frame;

@@ -13,7 +13,7 @@ use raftery_fs::Fs;
 use crate::AppliedId;
 use crate::error::StoreIoError;
 use crate::frame::{FrameAt, FrameWriter, Kind};
-use crate::history::{Kept, Location, Slot};
+use crate::history::{Attributes, Kept, Location, Slot};
 use crate::index::Index;
 use crate::manifest::Sealed;
 use crate::record::{Record, record_bytes};
@@ -62,6 +62,13 @@ impl<F: Fs> Held<F> {
             self.buried_bytes += bytes;
         }
     }
+}
+
+/// What the record of a kept write says.
+pub(crate) struct Stored {
+    pub(crate) key: Bytes,
+    pub(crate) value: Bytes,
+    pub(crate) attributes: Attributes,
 }
 
 /// Segments by slot.
@@ -236,9 +243,9 @@ impl<F: Fs> Log<F> {
         Ok(())
     }
 
-    /// Reads key and value of a kept write, and makes sure that they are what was written.
-    pub(crate) fn read(&self, key: &[u8], write: &Kept) -> Result<(Bytes, Bytes), StoreIoError> {
-        let value_bytes = write.value_bytes as usize;
+    /// Reads the record of a kept write, and makes sure that it is what was written.
+    pub(crate) fn read(&self, key: &[u8], write: &Kept) -> Result<Stored, StoreIoError> {
+        let value_bytes = write.value_bytes() as usize;
         let mut bytes = vec![0; record_bytes(key.len(), value_bytes)];
         let offset = write.location.offset();
         let held = self.table.get(write.location.slot);
@@ -251,22 +258,24 @@ impl<F: Fs> Log<F> {
             }
             None => held.segment.read(offset, &mut bytes)?,
         }
-        let is_right = Record::decode(&bytes).is_some_and(|(record, _)| {
-            record.key == key && Kept::new(&record, write.location) == *write
-        });
-        if !is_right {
+        let record = Record::decode(&bytes).map(|(record, _)| record);
+        let record = record
+            .filter(|record| record.key == key && Kept::new(record, write.location) == *write);
+        let Some(record) = record else {
             return Err(StoreIoError::damaged(
                 &held.segment.path,
                 offset,
                 "a record's checksum doesn't hold",
             ));
-        }
+        };
+        let attributes = Attributes::new(&record);
         let bytes = Bytes::from(bytes);
         let value_at = Record::value_at(key.len());
-        Ok((
-            bytes.slice(Record::key_at()..value_at),
-            bytes.slice(value_at..value_at + value_bytes),
-        ))
+        Ok(Stored {
+            key: bytes.slice(Record::key_at()..value_at),
+            value: bytes.slice(value_at..value_at + value_bytes),
+            attributes,
+        })
     }
 
     /// Asserts the invariants listed at the type, and that live bytes are counted right.

@@ -6,22 +6,23 @@ use bytes::Bytes;
 use raftery_fs::Fs;
 
 use crate::error::{ReadError, StoreError, StoreIoError};
-use crate::history::Kept;
+use crate::history::{Attributes, Seen};
 use crate::index::Key;
+use crate::log::Stored;
 use crate::op::{RangeOp, SortOrder, SortTarget};
 use crate::result::{KeyValue, RangeResult};
 use crate::store::Store;
 
 /// A pair of which only what the index knows was looked at.
-type Found<'a> = (&'a Key, &'a Kept);
+type Found<'a> = (&'a Key, Seen<'a>);
 
 impl<F: Fs> Store<F> {
     /// Reads a range at the revision asked for.
     ///
     /// # Errors
     /// [`StoreError::Compacted`] below the compact revision (which itself can be read),
-    /// [`StoreError::FutureRevision`] above the newest; [`ReadError::Io`] when a value can't be
-    /// read.
+    /// [`StoreError::FutureRevision`] above the newest; [`ReadError::Io`] when a record can't be
+    /// read: those of the values, and of what is asked about older writes than a key's newest.
     pub fn range(&self, op: &RangeOp) -> Result<RangeResult, ReadError> {
         self.range_at(op, self.revision())
     }
@@ -60,9 +61,9 @@ impl<F: Fs> Store<F> {
         let read_limit = if op.count_only { 0 } else { read_limit(op) };
         let mut found: Vec<Found<'_>> = Vec::new();
         let mut count = 0;
-        for (at, (key, write)) in self.index.pairs(&op.range, revision).enumerate() {
-            if at < read_limit && passes_filters(op, write) {
-                found.push((key, write));
+        for (at, (key, seen)) in self.index.pairs(&op.range, revision).enumerate() {
+            if at < read_limit && self.passes_filters(op, key, seen)? {
+                found.push((key, seen));
             }
             count += 1;
         }
@@ -87,7 +88,7 @@ impl<F: Fs> Store<F> {
             }
             return Ok(answer(kvs, more));
         }
-        sort(&mut found, op);
+        let mut found = self.sorted(found, op)?;
         found.truncate(limit);
         Ok(answer(self.key_values(&found, op.keys_only)?, more))
     }
@@ -97,17 +98,80 @@ impl<F: Fs> Store<F> {
         found: &[Found<'_>],
         keys_only: bool,
     ) -> Result<Vec<KeyValue>, StoreIoError> {
-        let read = |(key, write): &Found<'_>| match keys_only {
-            true => Ok(pair(Bytes::copy_from_slice(key), write, Bytes::new())),
-            false => self.key_value(key, write),
+        let without_value = |key: &Key, seen: Seen<'_>| {
+            let attributes = self.attributes(key, seen)?;
+            let key = Bytes::copy_from_slice(key);
+            Ok(pair(key, seen, attributes, Bytes::new()))
+        };
+        let read = |(key, seen): &Found<'_>| match keys_only {
+            true => without_value(key, *seen),
+            false => self.key_value(key, *seen),
         };
         found.iter().map(read).collect()
     }
 
     /// Reads the value of a pair.
-    pub(crate) fn key_value(&self, key: &[u8], write: &Kept) -> Result<KeyValue, StoreIoError> {
-        let (key, value) = self.log.read(key, write)?;
-        Ok(pair(key, write, value))
+    pub(crate) fn key_value(&self, key: &[u8], seen: Seen<'_>) -> Result<KeyValue, StoreIoError> {
+        let Stored {
+            key,
+            value,
+            attributes,
+        } = self.log.read(key, seen.write)?;
+        Ok(pair(key, seen, attributes, value))
+    }
+
+    /// What the index knows, or else the record.
+    pub(crate) fn attributes(
+        &self,
+        key: &[u8],
+        seen: Seen<'_>,
+    ) -> Result<Attributes, StoreIoError> {
+        match seen.attributes {
+            Some(attributes) => Ok(*attributes),
+            None => Ok(self.log.read(key, seen.write)?.attributes),
+        }
+    }
+
+    fn passes_filters(
+        &self,
+        op: &RangeOp,
+        key: &[u8],
+        seen: Seen<'_>,
+    ) -> Result<bool, StoreIoError> {
+        let within =
+            |revision: i64, min: i64, max: i64| revision >= min && (max == 0 || revision <= max);
+        let mod_revision = seen.write.revision().main;
+        if !within(mod_revision, op.min_mod_revision, op.max_mod_revision) {
+            return Ok(false);
+        }
+        let (min, max) = (op.min_create_revision, op.max_create_revision);
+        // Who doesn't ask needn't wait for a record.
+        Ok((min == 0 && max == 0) || within(self.attributes(key, seen)?.create_revision, min, max))
+    }
+
+    /// Sorts pairs that come in key order, by anything but the value; equal ones stay in key
+    /// order.
+    fn sorted<'a>(
+        &self,
+        mut found: Vec<Found<'a>>,
+        op: &RangeOp,
+    ) -> Result<Vec<Found<'a>>, StoreIoError> {
+        let number = |(key, seen): Found<'_>| match op.sort_target {
+            SortTarget::Key | SortTarget::Value => Ok(0),
+            SortTarget::ModRevision => Ok(seen.write.revision().main),
+            SortTarget::Version => self.attributes(key, seen).map(|of| of.version),
+            SortTarget::CreateRevision => self.attributes(key, seen).map(|of| of.create_revision),
+        };
+        if op.sort_target == SortTarget::Key {
+            if op.sort_order == SortOrder::Descend {
+                found.reverse();
+            }
+            return Ok(found);
+        }
+        let numbered = found.into_iter().map(|found| Ok((number(found)?, found)));
+        let mut numbered = numbered.collect::<Result<Vec<_>, StoreIoError>>()?;
+        numbered.sort_by(|(a, _), (b, _)| in_order(op, a.cmp(b)));
+        Ok(numbered.into_iter().map(|(_, found)| found).collect())
     }
 
     fn readable_revision(&self, op: &RangeOp, current_revision: i64) -> Result<i64, StoreError> {
@@ -148,38 +212,6 @@ fn read_limit(op: &RangeOp) -> usize {
     }
 }
 
-fn passes_filters(op: &RangeOp, write: &Kept) -> bool {
-    let within =
-        |revision: i64, min: i64, max: i64| revision >= min && (max == 0 || revision <= max);
-    within(
-        write.revision().main,
-        op.min_mod_revision,
-        op.max_mod_revision,
-    ) && within(
-        write.create_revision,
-        op.min_create_revision,
-        op.max_create_revision,
-    )
-}
-
-/// Sorts pairs that come in key order, by anything but the value; equal ones stay in key order.
-fn sort(found: &mut [Found<'_>], op: &RangeOp) {
-    let is_sorted = op.sort_target == SortTarget::Key && op.sort_order != SortOrder::Descend;
-    if is_sorted {
-        return;
-    }
-    found.sort_by(|(key_a, a), (key_b, b)| {
-        let ascending = match op.sort_target {
-            SortTarget::Key => key_a.cmp(key_b),
-            SortTarget::Version => a.version.cmp(&b.version),
-            SortTarget::CreateRevision => a.create_revision.cmp(&b.create_revision),
-            SortTarget::ModRevision => a.revision().main.cmp(&b.revision().main),
-            SortTarget::Value => Ordering::Equal,
-        };
-        in_order(op, ascending)
-    });
-}
-
 fn in_order(op: &RangeOp, ascending: Ordering) -> Ordering {
     match op.sort_order {
         SortOrder::None | SortOrder::Ascend => ascending,
@@ -187,13 +219,13 @@ fn in_order(op: &RangeOp, ascending: Ordering) -> Ordering {
     }
 }
 
-pub(crate) fn pair(key: Bytes, write: &Kept, value: Bytes) -> KeyValue {
+fn pair(key: Bytes, seen: Seen<'_>, attributes: Attributes, value: Bytes) -> KeyValue {
     KeyValue {
         key,
-        create_revision: write.create_revision,
-        mod_revision: write.revision().main,
-        version: write.version,
+        create_revision: attributes.create_revision,
+        mod_revision: seen.write.revision().main,
+        version: attributes.version,
         value,
-        lease: write.lease,
+        lease: attributes.lease,
     }
 }

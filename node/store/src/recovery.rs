@@ -22,8 +22,8 @@ use crate::AppliedId;
 use crate::error::StoreIoError;
 use crate::files::sweep_segments;
 use crate::frame::{Frame, Frames, Kind};
-use crate::history::{Kept, Location, Slot};
-use crate::index::Index;
+use crate::history::{Location, Slot};
+use crate::index::{Index, Pushed};
 use crate::log::{Held, Log, Table};
 use crate::manifest::{Manifest, life_dir};
 use crate::segment::{DATA_START, Segment, SegmentId};
@@ -222,8 +222,7 @@ impl<F: Fs> Reader<F> {
         for (at, record) in frame.records() {
             let (record, bytes) = record.ok_or("a record makes no sense")?;
             let location = Location::new(slot, frame.records_at + at as u64);
-            let write = Kept::new(&record, location);
-            let Some(key) = self.index.push(record.key, write) else {
+            let Some(Pushed { key, .. }) = self.index.push(&record, location) else {
                 return Err("a record isn't newer than those before it");
             };
             self.index.revision = self.index.revision.max(record.revision.main);

@@ -54,7 +54,8 @@ pub struct Opened {
 
 /// All keys with their history down to the compact revision.
 ///
-/// Keys and what is known about each write are in memory, values are in the revision log.
+/// Keys, what is known about their newest write, and where each older one lies are in memory; the
+/// rest is in the revision log.
 pub struct Store<F: Fs> {
     pub(crate) options: StoreOptions,
     pub(crate) index: Index,

@@ -337,6 +337,31 @@ fn old_revisions_stay_readable_and_future_ones_are_refused() {
 }
 
 #[test]
+fn an_old_revision_tells_the_version_and_create_revision_of_then() {
+    let mut store = store_abc();
+    put(&mut store, "a", "4");
+    delete(&mut store, key("a"));
+    put(&mut store, "a", "5");
+    put(&mut store, "c", "6");
+    for keys_only in [false, true] {
+        let op = RangeOp {
+            revision: 5,
+            sort_order: SortOrder::Descend,
+            sort_target: SortTarget::Version,
+            max_create_revision: 3,
+            keys_only,
+            ..RangeOp::new(all())
+        };
+        let kvs = store.range(&op).unwrap().kvs;
+        let told = kvs.iter().map(|kv| (&kv.key[..], kv.version));
+        let expected: [(&[u8], i64); 2] = [(b"a", 2), (b"b", 1)];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+        let created: Vec<i64> = kvs.iter().map(|kv| kv.create_revision).collect();
+        assert_eq!(created, [2, 3]);
+    }
+}
+
+#[test]
 fn a_compaction_keeps_its_own_revision_readable_and_nothing_below() {
     let mut store = store_abc();
     put(&mut store, "a", "9");

@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use raftery_fs::Fs;
 
 use crate::error::{ReadError, StoreError, StoreIoError};
-use crate::history::Kept;
+use crate::history::Attributes;
 use crate::op::{Compare, CompareResult, CompareTarget, RangeOp, TxnOp, TxnRequestOp};
 use crate::result::{TxnResponseOp, TxnResult};
 use crate::store::Store;
@@ -54,11 +54,14 @@ impl<F: Fs> Store<F> {
         let mut pairs = self.index.pairs(&compare.range, self.revision()).peekable();
         if pairs.peek().is_none() {
             // There is no way to say "missing" in a value, so no compare with one holds.
-            return Ok(number_compared(compare, None).is_some_and(|order| holds(compare, order)));
+            let order = number_compared(compare, 0, Attributes::default());
+            return Ok(order.is_some_and(|order| holds(compare, order)));
         }
-        for (key, write) in pairs {
-            let order = match (number_compared(compare, Some(write)), &compare.target) {
-                (None, CompareTarget::Value(value)) => self.key_value(key, write)?.value.cmp(value),
+        for (key, seen) in pairs {
+            let mod_revision = seen.write.revision().main;
+            let number = number_compared(compare, mod_revision, self.attributes(key, seen)?);
+            let order = match (number, &compare.target) {
+                (None, CompareTarget::Value(value)) => self.key_value(key, seen)?.value.cmp(value),
                 (order, _) => order.expect("all targets but the value are numbers"),
             };
             if !holds(compare, order) {
@@ -161,17 +164,19 @@ fn next(choices: &mut impl Iterator<Item = bool>) -> bool {
         .expect("there is one choice for each transaction on the way")
 }
 
-/// How what is compared stands to what was given, where that is a number; 0 for a missing key.
-fn number_compared(compare: &Compare, write: Option<&Kept>) -> Option<Ordering> {
-    let number = |of: fn(&Kept) -> i64| write.map_or(0, of);
+/// How what is compared stands to what was given, where that is a number; all of a missing key's
+/// are 0.
+fn number_compared(
+    compare: &Compare,
+    mod_revision: i64,
+    attributes: Attributes,
+) -> Option<Ordering> {
     Some(match &compare.target {
-        CompareTarget::Version(version) => number(|write| write.version).cmp(version),
-        CompareTarget::CreateRevision(revision) => {
-            number(|write| write.create_revision).cmp(revision)
-        }
-        CompareTarget::ModRevision(revision) => number(|write| write.revision().main).cmp(revision),
+        CompareTarget::Version(version) => attributes.version.cmp(version),
+        CompareTarget::CreateRevision(revision) => attributes.create_revision.cmp(revision),
+        CompareTarget::ModRevision(revision) => mod_revision.cmp(revision),
         CompareTarget::Value(_) => return None,
-        CompareTarget::Lease(lease) => number(|write| write.lease).cmp(lease),
+        CompareTarget::Lease(lease) => attributes.lease.cmp(lease),
     })
 }
 

@@ -3,9 +3,9 @@
 use raftery_fs::Fs;
 
 use crate::error::{ReadError, StoreError};
-use crate::history::{Kept, KeyHistory, Revision};
-use crate::index::Key;
-use crate::op::{DeleteRangeOp, KeyRange, PutOp};
+use crate::history::Revision;
+use crate::index::{Key, Pushed};
+use crate::op::{DeleteRangeOp, PutOp};
 use crate::record::{Put, Record};
 use crate::result::{DeleteRangeResult, KeyValue, PutResult};
 use crate::store::Store;
@@ -13,8 +13,7 @@ use crate::store::Store;
 /// A write in progress. Readers within it see the newest state, its own changes included.
 pub(crate) struct Write<'a, F: Fs> {
     pub(crate) store: &'a mut Store<F>,
-    /// The key of each change.
-    pushed: Vec<Key>,
+    pushed: Vec<Pushed>,
 }
 
 impl<'a, F: Fs> Write<'a, F> {
@@ -33,24 +32,23 @@ impl<'a, F: Fs> Write<'a, F> {
     }
 
     pub(crate) fn put(&mut self, op: &PutOp) -> Result<PutResult, ReadError> {
-        let newest = self.store.index.get(&op.key);
-        let previous = newest
-            .and_then(|history| history.at(self.revision()))
-            .copied();
         self.store.check_put(op)?;
         let revision = self.store.revision() + 1;
-        let previous_kv = match &previous {
-            Some(write) if op.prev_kv || op.ignore_value => {
-                Some(self.store.key_value(&op.key, write)?)
+        let seen = self.store.index.at(&op.key, self.revision());
+        let previous = seen.map(|seen| self.store.attributes(&op.key, seen));
+        let previous = previous.transpose()?;
+        let previous_kv = match seen {
+            Some(seen) if op.prev_kv || op.ignore_value => {
+                Some(self.store.key_value(&op.key, seen)?)
             }
             _ => None,
         };
         let kept_value = previous_kv.as_ref().filter(|_| op.ignore_value);
         let put = Put {
-            create_revision: previous.map_or(revision, |write| write.create_revision),
-            version: previous.map_or(0, |write| write.version) + 1,
+            create_revision: previous.map_or(revision, |previous| previous.create_revision),
+            version: previous.map_or(0, |previous| previous.version) + 1,
             lease: match &previous {
-                Some(write) if op.ignore_lease => write.lease,
+                Some(previous) if op.ignore_lease => previous.lease,
                 _ => op.lease,
             },
             value: kept_value.map_or(&op.value, |kv| &kv.value),
@@ -67,14 +65,15 @@ impl<'a, F: Fs> Write<'a, F> {
         op: &DeleteRangeOp,
     ) -> Result<DeleteRangeResult, ReadError> {
         let found = self.store.index.pairs(&op.range, self.revision());
-        let gone: Vec<(Key, Kept)> = found.map(|(key, write)| (key.clone(), *write)).collect();
+        let mut gone: Vec<Key> = Vec::new();
         let mut prev_kvs: Vec<KeyValue> = Vec::new();
-        if op.prev_kv {
-            for (key, write) in &gone {
-                prev_kvs.push(self.store.key_value(key, write)?);
+        for (key, seen) in found {
+            if op.prev_kv {
+                prev_kvs.push(self.store.key_value(key, seen)?);
             }
+            gone.push(Key::clone(key));
         }
-        for (key, _) in &gone {
+        for key in &gone {
             self.push(key, None);
         }
         Ok(DeleteRangeResult {
@@ -95,7 +94,7 @@ impl<'a, F: Fs> Write<'a, F> {
             put,
         };
         let location = self.store.log.push(&record);
-        let pushed = self.store.index.push(key, Kept::new(&record, location));
+        let pushed = self.store.index.push(&record, location);
         self.pushed
             .push(pushed.expect("nothing is newer than the next revision"));
     }
@@ -105,9 +104,9 @@ impl<'a, F: Fs> Write<'a, F> {
     }
 
     pub(crate) fn roll_back(self) {
-        for key in self.pushed.iter().rev() {
-            if let Some(write) = self.store.index.pop(key) {
-                self.store.log.take_back(key, &write);
+        for pushed in self.pushed.iter().rev() {
+            if let Some(write) = self.store.index.pop(pushed) {
+                self.store.log.take_back(&pushed.key, &write);
             }
         }
     }
@@ -120,14 +119,10 @@ impl<F: Fs> Store<F> {
         if op.lease != 0 {
             return Err(StoreError::LeaseNotFound { lease: op.lease });
         }
-        if (op.ignore_value || op.ignore_lease) && !self.exists(&KeyRange::Key(op.key.clone())) {
+        let keeps_part = op.ignore_value || op.ignore_lease;
+        if keeps_part && self.index.at(&op.key, i64::MAX).is_none() {
             return Err(StoreError::KeyNotFound);
         }
         Ok(())
-    }
-
-    fn exists(&self, range: &KeyRange) -> bool {
-        let mut histories = self.index.histories(range);
-        histories.any(|(_, history): (_, &KeyHistory)| history.at(i64::MAX).is_some())
     }
 }

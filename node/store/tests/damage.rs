@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use common::{Draw, Entry, Node, State, create, dir, open, put, reopen};
 use raftery_fs::{Fs, MemFs};
-use raftery_store::{KeyRange, RangeOp, ReadError, Store, StoreIoError};
+use raftery_store::{KeyRange, RangeOp, ReadError, SortTarget, Store, StoreIoError};
 
 fn segment(number: u64) -> PathBuf {
     dir()
@@ -203,6 +203,48 @@ fn a_value_that_rots_under_a_running_node_is_never_answered() {
         ..RangeOp::new(KeyRange::From(Bytes::from_static(b"\0")))
     };
     assert_eq!(node.store.range(&op).unwrap().kvs.len(), 2);
+}
+
+#[test]
+fn only_who_asks_for_what_an_old_record_says_needs_it() {
+    let fs = MemFs::new(8);
+    let mut node = create(&fs).unwrap();
+    for value in [1, 2] {
+        node.apply(&Entry::Write(put("key", vec![value; 64])))
+            .unwrap();
+    }
+    node.sync().unwrap();
+    let data = fs.contents(&segment(1));
+    let at = data.windows(64).position(|run| run == [1; 64]).unwrap();
+    fs.flip_bit(&segment(1), at as u64, 0);
+    let old = RangeOp {
+        revision: 2,
+        keys_only: true,
+        ..RangeOp::new(KeyRange::Key(Bytes::from_static(b"key")))
+    };
+    let newest = RangeOp {
+        revision: 0,
+        min_create_revision: 2,
+        sort_target: SortTarget::Version,
+        ..old.clone()
+    };
+    let counted = RangeOp {
+        count_only: true,
+        min_create_revision: 2,
+        ..old.clone()
+    };
+    let filtered_out = RangeOp {
+        min_mod_revision: 3,
+        min_create_revision: 2,
+        ..old.clone()
+    };
+    for op in [&newest, &counted, &filtered_out] {
+        assert_eq!(node.store.range(op).unwrap().count, 1, "{op:?}");
+    }
+    let Err(ReadError::Io(error)) = node.store.range(&old) else {
+        panic!("it was answered")
+    };
+    assert!(error.is_damage(), "{error}");
 }
 
 #[test]
