@@ -18,6 +18,7 @@
 use std::io;
 use std::path::Path;
 
+use memmap2::MmapMut;
 use raftery_defects::{Defect, is_on};
 use raftery_fs::{Fs, FsFile};
 
@@ -111,7 +112,7 @@ pub(crate) fn recover<F: Fs>(fs: &F, dir: &Path) -> Result<Option<Found<F>>, Wal
         newest,
         identity: None,
         replay: Replay::default(),
-        data: Vec::new(),
+        data: MmapMut::map_anon(0).map_err(WalError::io("map memory for", dir))?,
     };
     let mut number = lowest;
     loop {
@@ -155,8 +156,9 @@ struct Recovery<'a, F: Fs> {
     newest: u64,
     identity: Option<WalIdentity>,
     replay: Replay,
-    /// The segment loaded last.
-    data: Vec<u8>,
+    /// The segment loaded last. Pages of its own: the allocator would keep those of a whole segment
+    /// for as long as the process lives.
+    data: MmapMut,
 }
 
 /// What comes behind the end of what could be read.
@@ -200,10 +202,11 @@ impl<F: Fs> Recovery<'_, F> {
                 .reread()
                 .map_err(WalError::sync(&segment.path))?;
         }
-        self.data.resize(
-            usize::try_from(segment.bytes).expect("files fit the address space"),
-            0,
-        );
+        let bytes = usize::try_from(segment.bytes).expect("files fit the address space");
+        if self.data.len() != bytes {
+            self.data =
+                MmapMut::map_anon(bytes).map_err(WalError::io("map memory for", &segment.path))?;
+        }
         segment
             .file
             .read_at(0, &mut self.data)

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use raftery_raft::{Entry, LogIndex, PersistBatch};
 
 /// Bytes of entries that stay in memory and in the WAL for members that lag.
-const CATCH_UP_BYTES: usize = 16 << 20;
+const CATCH_UP_BYTES: usize = 8 << 20;
 /// Entries are counted with this much besides their payload.
 const ENTRY_OVERHEAD_BYTES: usize = 64;
 
