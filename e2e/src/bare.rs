@@ -411,12 +411,16 @@ impl Cluster {
     /// Waits until every member has published its name. Until then none may be removed: etcd
     /// takes who hasn't for one that never started.
     pub async fn all_published(&self, limit: Duration) -> Result<()> {
-        wait::until("all members have published their names", limit, async || {
-            let listed = self.etcdctl().run(&["member", "list"]).await?;
-            let started = listed.lines().filter(|line| line.contains(", started, "));
-            ensure!(started.count() == self.nodes.len(), "not yet: {listed}");
-            Ok(())
-        })
+        wait::until(
+            "all members have published their names",
+            limit,
+            async || {
+                let listed = self.etcdctl().run(&["member", "list"]).await?;
+                let started = listed.lines().filter(|line| line.contains(", started, "));
+                ensure!(started.count() == self.nodes.len(), "not yet: {listed}");
+                Ok(())
+            },
+        )
         .await?;
         Ok(())
     }

@@ -37,12 +37,21 @@ fn main() -> ExitCode {
         }
     };
     start_log(config.log_level, config.log_format);
+    use_small_pages();
     match run(config) {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Pages of 2 MiB would fill up with what the allocator has no use for: some 15 MiB a member, for no
+/// gain in speed that could be measured.
+fn use_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "the kernel keeps huge pages: more memory will be resident");
     }
 }
 

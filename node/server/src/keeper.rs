@@ -2,10 +2,10 @@
 //! Nobody waits for it.
 //!
 //! ```text
-//! every second: sync ─> tell the driver, which cuts the Raft log behind it
-//!               a segment was sealed: checkpoint (manifest)
-//!               something was compacted: free it, step by step
-//!               a segment is mostly dead: rewrite it, step by step
+//! 4 times a second: sync ─> tell the driver, which cuts the Raft log behind it
+//!                   a segment was sealed: checkpoint (manifest)
+//!                   something was compacted: free it, step by step
+//!                   a segment is mostly dead: rewrite it, step by step
 //! ```
 
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -21,8 +21,8 @@ use crate::driver::Input;
 use crate::state::{State, StateError, log_id};
 
 /// What was applied is durable in the store after this time, or a little later. Until then it is
-/// in the Raft log, which is replayed at a start: longer means more to replay.
-const PERIOD: Duration = Duration::from_secs(1);
+/// in the Raft log: longer means more to replay at a start, and more memory.
+const PERIOD: Duration = Duration::from_millis(250);
 
 /// The thread; dropping it lets it end and waits for that.
 #[derive(Debug)]

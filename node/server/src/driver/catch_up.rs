@@ -5,8 +5,12 @@ use std::collections::VecDeque;
 
 use raftery_raft::{Entry, LogIndex, PersistBatch};
 
-/// Bytes of entries that stay in memory and in the WAL for members that lag.
-const CATCH_UP_BYTES: usize = 8 << 20;
+/// Bytes of entries that stay in memory and in the WAL though nobody is known to lack them: a
+/// follower may come to lead, and doesn't know what others have.
+const SPARE_BYTES: usize = 4 << 20;
+/// And at most this many for members that lack them: those that were away for a moment, or whose
+/// disk was. Who lacks more gets a snapshot.
+const LAGGING_BYTES_MAX: usize = 32 << 20;
 /// Entries are counted with this much besides their payload.
 const ENTRY_OVERHEAD_BYTES: usize = 64;
 
@@ -29,12 +33,14 @@ impl CatchUp {
         }
     }
 
-    /// Up to where the log may be cut, when all up to `durable` is in the store; 0: not at all.
-    pub(super) fn cut(&mut self, durable: LogIndex) -> LogIndex {
+    /// Up to where the log may be cut, when all up to `durable` is in the store, and every member
+    /// is known to have all up to `matched`; 0: not at all.
+    pub(super) fn cut(&mut self, durable: LogIndex, matched: LogIndex) -> LogIndex {
         let mut up_to = LogIndex(0);
-        while self.bytes > CATCH_UP_BYTES
+        while self.bytes > SPARE_BYTES
             && let Some((last, bytes)) = self.batches.front().copied()
             && last <= durable
+            && (last <= matched || self.bytes > LAGGING_BYTES_MAX)
         {
             self.batches.pop_front();
             self.bytes -= bytes;
@@ -66,18 +72,29 @@ mod tests {
         }
     }
 
+    fn quarters(bytes: usize) -> CatchUp {
+        let mut catch_up = CatchUp::default();
+        for index in 1..=8 {
+            catch_up.written(&batch(index, bytes / 4));
+        }
+        catch_up
+    }
+
     #[test]
     fn the_newest_entries_and_those_that_are_not_durable_stay() {
-        let mut catch_up = CatchUp::default();
-        for index in 1..=4 {
-            catch_up.written(&batch(index, CATCH_UP_BYTES / 2));
-        }
-        assert_eq!(catch_up.cut(LogIndex(1)), LogIndex(1), "2 isn't durable");
-        assert_eq!(catch_up.cut(LogIndex(4)), LogIndex(3), "4 may be needed");
-        assert_eq!(
-            catch_up.cut(LogIndex(4)),
-            LogIndex(0),
-            "nothing more to cut"
-        );
+        let mut catch_up = quarters(SPARE_BYTES);
+        let all = LogIndex(8);
+        assert_eq!(catch_up.cut(LogIndex(1), all), LogIndex(1));
+        assert_eq!(catch_up.cut(all, all), LogIndex(5), "6 may be needed");
+        assert_eq!(catch_up.cut(all, all), LogIndex(0), "nothing more to cut");
+    }
+
+    #[test]
+    fn what_a_member_lacks_stays_up_to_a_bound() {
+        let (all, matched) = (LogIndex(8), LogIndex(2));
+        let mut catch_up = quarters(SPARE_BYTES);
+        assert_eq!(catch_up.cut(all, matched), matched);
+        let mut catch_up = quarters(LAGGING_BYTES_MAX);
+        assert_eq!(catch_up.cut(all, matched), LogIndex(5));
     }
 }
