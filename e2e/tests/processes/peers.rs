@@ -26,7 +26,7 @@ const SNAPSHOTS_REFUSED: &str = "raftery_snapshots_refused_total";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spoiled_or_broken_snapshot_is_refused_and_counted_and_a_whole_one_is_taken() -> Outcome {
     /// More than the log keeps for members that lag.
-    const VALUES: usize = 24;
+    const VALUES: usize = 40;
     const TOOK_OVER: &str = "took over the leader's snapshot";
     let _alone = alone().await;
     let mut cluster = Cluster::new(3)?;
