@@ -98,7 +98,8 @@ impl Shadow {
     }
 
     /// A crash and a recovery of `found`: whether that is what was acknowledged, or that and the
-    /// next batches, whole and in order.
+    /// next batches, whole and in order. What is known of the part that was cut stays known: the
+    /// next cut may uncover some of it again, when the log was shorter as the segment behind began.
     pub(crate) fn recover(&mut self, found: Contents) -> Result<(), String> {
         let (acknowledged, hard_state) = (self.durable.last(), self.durable.hard_state);
         while !self.durable.is_as(&found, self.cut_to) {
@@ -112,7 +113,6 @@ impl Shadow {
             };
             self.durable.write(&batch);
         }
-        self.durable = found;
         self.on_the_way.clear();
         Ok(())
     }

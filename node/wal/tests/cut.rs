@@ -160,6 +160,29 @@ fn a_base_that_was_replaced_later_gets_its_last_term() {
     assert_eq!(Some(Model::from(&recovered)), model.behind(recovered.base));
 }
 
+#[test]
+fn a_log_begins_earlier_when_the_next_segment_began_with_a_shorter_one() {
+    // The second segment begins behind entries that it replaces, the third right behind the
+    // replacement: with the second goes the later of the two beginnings.
+    let fs = MemFs::new(5);
+    let (mut wal, mut model) = filled(&fs, 16);
+    let leading = reopen_fork(&fs, LogIndex(60));
+    let (first, last) = (leading.index.0 - 5, leading.index.0 + 1);
+    let replacing = batch(16, hard_state(2, 1), vec![data(2, first, 4 << 10)]);
+    let behind = (first + 1..=last).map(|index| data(2, index, 1 << 10));
+    let behind = batch(17, hard_state(2, last), behind.collect());
+    for batch in [&replacing, &behind] {
+        wal.append(batch).unwrap();
+        model = model.with(batch);
+    }
+    wal.cut(leading.index).unwrap();
+    drop(wal);
+    let (_, recovered) = reopen(&fs);
+    assert_eq!(recovered.base, log_id(2, first));
+    assert!(recovered.base.index < leading.index);
+    assert_eq!(Some(Model::from(&recovered)), model.behind(recovered.base));
+}
+
 /// The base that a cut would lead to.
 fn reopen_fork(fs: &MemFs, up_to: LogIndex) -> LogId {
     let fs = fs.fork();
