@@ -53,6 +53,15 @@ impl Raft {
         }
     }
 
+    /// Up to where every member is known to hold the log durably; `None` when this one doesn't lead.
+    #[must_use]
+    pub fn held_by_all(&self) -> Option<LogIndex> {
+        let Role::Leader(leader) = &self.role else {
+            return None;
+        };
+        leader.progress.values().map(|peer| peer.matched).min()
+    }
+
     /// The status, if something of it changed that others wait for.
     pub(super) fn changed_status(&mut self) -> Option<Status> {
         let key = Some(self.key());

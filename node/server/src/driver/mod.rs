@@ -557,9 +557,8 @@ impl Driver {
     fn cut_log(&mut self, now: Instant, durable: LogId) {
         // The keeper may know of entries before this task hears that they are applied.
         let durable = durable.index.min(self.world.applied);
-        let progress = self.raft.status().progress;
-        let matched = progress.values().map(|peer| peer.matched).min();
-        let up_to = self.world.catch_up.cut(durable, matched.unwrap_or(durable));
+        let held = self.raft.held_by_all().unwrap_or(durable);
+        let up_to = self.world.catch_up.cut(durable, held);
         if up_to > LogIndex(0) {
             let base = self.raft.compact(now, up_to);
             self.world.wal.cut(base.index);
