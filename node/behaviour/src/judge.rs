@@ -1,250 +1,362 @@
-//! The rules: from a measurement to points. Provisional and absolute; comparing members with
-//! each other, so that a shared slow disk blames no one, comes with the full scores.
+//! The rules: from what was measured to points.
+//!
+//! **Nobody is slow but in comparison.** A disk, a network or a processor that all members share
+//! slows all of them, and blames no one: who is slow takes several times as long as the median
+//! member. With half of the members slow, the median is slow.
+//!
+//! **A link has two ends.** Between two members nobody can tell whose fault it is that their link is
+//! slow; who has several slow links, while those at their other ends have but one, is the cause
+//! (after PD's rule for network slowness). It had better not lead, but it costs no points: a member
+//! that is far away isn't a bad one.
+//!
+//! **Nobody is its own witness.** What a member says of itself can only make it look worse: its
+//! disk is judged by its own words, but also by when entries were acknowledged, which its leader
+//! saw; a leader is judged by its followers, whose words the next leader enters ([`crate::Views`]).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::observation::Observation;
+use crate::observation::{MemberId, Observation};
+use crate::samples::millis;
+use crate::scoring::Scoring;
 use crate::verdict::{Reason, Verdict};
 
-/// For a window in which everything was acknowledged in time.
-const REWARD_IN_TIME: i32 = 1;
-/// For a window in which every heartbeat was missed; fewer cost their share, rounded up.
-const PENALTY_MISSED_MAX: i32 = 20;
-/// For slow acknowledgements.
-const PENALTY_LATE: i32 = 3;
-/// For a log far behind.
-const PENALTY_FAR_BEHIND: i32 = 4;
-/// For a member that can't be reached.
-const PENALTY_UNREACHABLE: i32 = 20;
-
-/// How many entries a follower may lack by default: at full load some hundred are in flight.
-const LAG_ENTRIES_MAX_DEFAULT: u64 = 5_000;
-
-/// What counts as in time and near enough.
+/// What counts as in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How often heartbeats are sent. An acknowledgement that takes longer is late.
-    pub heartbeat_interval: Duration,
     /// Who wasn't heard for so long is unreachable; a heartbeat unanswered for half of it is
-    /// missed.
+    /// missed; who lags by twice as much is far behind.
     pub election_timeout: Duration,
-    /// Lacking more entries than this is far behind.
-    pub lag_entries_max: u64,
 }
 
 impl Limits {
-    /// The limits that follow from the configured timers.
-    #[must_use]
-    pub fn new(heartbeat_interval: Duration, election_timeout: Duration) -> Self {
-        Self {
-            heartbeat_interval,
-            election_timeout,
-            lag_entries_max: LAG_ENTRIES_MAX_DEFAULT,
-        }
-    }
-
-    /// When an unanswered heartbeat is given up. Half an election timeout: two in a row would
-    /// have been enough for the follower to start an election.
+    /// When an unanswered heartbeat is given up.
     #[must_use]
     pub fn ack_deadline(&self) -> Duration {
         self.election_timeout / 2
     }
-}
 
-/// Judges one window of one member by the gravest thing found.
-#[must_use]
-pub fn judge(observation: &Observation, limits: &Limits) -> Verdict {
-    let (points, reason) = weigh(observation, limits);
-    Verdict {
-        member: observation.member,
-        points,
-        reason,
+    /// By how much a member may lag, in milliseconds.
+    #[must_use]
+    pub fn lag_ms(&self) -> u64 {
+        millis(self.election_timeout * 2)
     }
 }
 
-fn weigh(seen: &Observation, limits: &Limits) -> (i32, Reason) {
+/// Judges one window of all members, the leader among them.
+#[must_use]
+pub fn judge(seen: &[Observation], limits: &Limits, scoring: &Scoring) -> Vec<Verdict> {
+    let comparison = Comparison::of(seen, scoring);
+    let mut verdicts = Vec::new();
+    for one in seen {
+        let mut reasons = Vec::new();
+        befell(one, scoring, &mut reasons);
+        if !is_away(one, limits, scoring, &comparison, &mut reasons) {
+            is_slow(one, limits, scoring, &comparison, &mut reasons);
+            reward(one, scoring, &mut reasons);
+        }
+        let member = one.member;
+        verdicts.extend(reasons.into_iter().map(|(points, reason)| Verdict {
+            member,
+            points,
+            reason,
+        }));
+    }
+    verdicts
+}
+
+type Reasons = Vec<(i32, Reason)>;
+
+/// What single events are worth.
+fn befell(seen: &Observation, scoring: &Scoring, reasons: &mut Reasons) {
+    let (events, points) = (&seen.events, &scoring.points);
+    let repairs = seen.report.as_ref().map_or(0, |report| report.repairs);
+    for (times, each, reason) in [
+        (
+            events.restarts,
+            points.restarted,
+            Reason::Restarted {
+                times: events.restarts,
+            },
+        ),
+        (
+            events.snapshots,
+            points.snapshot,
+            Reason::SnapshotNeeded {
+                times: events.snapshots,
+            },
+        ),
+        (
+            events.campaigns,
+            points.campaigned,
+            Reason::Campaigned {
+                times: events.campaigns,
+            },
+        ),
+        (
+            events.fillings,
+            points.full,
+            Reason::DiskFull {
+                times: events.fillings,
+            },
+        ),
+        (
+            repairs,
+            points.repaired,
+            Reason::Repaired { times: repairs },
+        ),
+    ] {
+        if times > 0 {
+            let times = i32::try_from(times).unwrap_or(i32::MAX);
+            reasons.push((-each.saturating_mul(times), reason));
+        }
+    }
+    if events.has_caught_up {
+        reasons.push((points.caught_up, Reason::CaughtUp));
+    }
+    if events.has_taken_over {
+        reasons.push((points.took_over, Reason::TookOver));
+    }
+}
+
+/// Whether it didn't answer: nothing else can be said of it then.
+fn is_away(
+    seen: &Observation,
+    limits: &Limits,
+    scoring: &Scoring,
+    comparison: &Comparison,
+    reasons: &mut Reasons,
+) -> bool {
+    if seen.is_leader {
+        return false;
+    }
     let due = seen.heartbeats_acknowledged + seen.heartbeats_missed;
     if due == 0 {
-        return (0, Reason::NotMeasured);
+        reasons.push((0, Reason::NotMeasured));
+        return true;
     }
     let silence = seen.last_heard_ms.map(Duration::from_millis);
     if seen.heartbeats_acknowledged == 0 && silence.is_none_or(|ago| ago >= limits.election_timeout)
     {
-        let reason = Reason::Unreachable {
-            last_heard_ms: seen.last_heard_ms,
-        };
-        return (-PENALTY_UNREACHABLE, reason);
+        let last_heard_ms = seen.last_heard_ms;
+        reasons.push((
+            -scoring.points.unreachable,
+            Reason::Unreachable { last_heard_ms },
+        ));
+        return true;
     }
     if seen.heartbeats_missed > 0 {
         let reason = Reason::HeartbeatsMissed {
             missed: seen.heartbeats_missed,
             acknowledged: seen.heartbeats_acknowledged,
         };
-        return (
-            -share_rounded_up(PENALTY_MISSED_MAX, seen.heartbeats_missed, due),
-            reason,
-        );
-    }
-    if seen.lag_entries > limits.lag_entries_max {
-        let reason = Reason::FarBehind {
-            lag_entries: seen.lag_entries,
-            limit_entries: limits.lag_entries_max,
+        // Where all followers miss some, it is the leader's end that loses them.
+        let points = if comparison.all_miss {
+            0
+        } else {
+            -share_rounded_up(scoring.points.missed, seen.heartbeats_missed, due)
         };
-        return (-PENALTY_FAR_BEHIND, reason);
+        reasons.push((points, reason));
     }
-    let limit_micros = micros(limits.heartbeat_interval);
-    match seen.ack_times {
-        Some(times) if times.p95_micros > limit_micros => {
-            let reason = Reason::AcknowledgedLate {
-                p95_micros: times.p95_micros,
-                limit_micros,
-            };
-            (-PENALTY_LATE, reason)
+    false
+}
+
+fn is_slow(
+    seen: &Observation,
+    limits: &Limits,
+    scoring: &Scoring,
+    comparison: &Comparison,
+    reasons: &mut Reasons,
+) {
+    if seen.lag_ms > limits.lag_ms() {
+        let reason = Reason::FarBehind {
+            lag_ms: seen.lag_ms,
+            limit_ms: limits.lag_ms(),
+        };
+        reasons.push((-scoring.points.far_behind, reason));
+    }
+    let by_ratio = |value: u64, median: u64| {
+        let base = median.max(scoring.floor_micros);
+        if value >= base.saturating_mul(8) {
+            -scoring.points.very_slow
+        } else if value >= base.saturating_mul(4) {
+            -scoring.points.slow
+        } else {
+            0
         }
-        Some(_) | None => {
-            let acknowledged = seen.heartbeats_acknowledged;
-            (REWARD_IN_TIME, Reason::AcknowledgedInTime { acknowledged })
+    };
+    let mut slowness = Vec::new();
+    if let Some(&(slow, links)) = comparison.slow_links.get(&seen.member) {
+        let reason = Reason::SlowLinks {
+            slow,
+            links,
+            fast_micros: comparison.link.unwrap_or(0),
+        };
+        slowness.push((0, reason));
+    }
+    if let (Some(sync_micros), Some(median_micros)) = (sync(seen), comparison.sync)
+        && is_beyond(sync_micros, median_micros, scoring)
+    {
+        let reason = Reason::SlowDisk {
+            sync_micros,
+            median_micros,
+        };
+        slowness.push((by_ratio(sync_micros, median_micros), reason));
+    }
+    if let (Some(append_micros), Some(median_micros)) = (append(seen), comparison.append)
+        && is_beyond(append_micros, median_micros, scoring)
+    {
+        let reason = Reason::SlowAcknowledgements {
+            append_micros,
+            median_micros,
+        };
+        slowness.push((by_ratio(append_micros, median_micros), reason));
+    }
+    // One slowness shows in several ways; the gravest counts. Were it the first, a member could hide
+    // behind a smaller one that it owns up to.
+    reasons.extend(slowness.into_iter().min_by_key(|(points, _)| *points));
+}
+
+/// If nothing was wrong.
+fn reward(seen: &Observation, scoring: &Scoring, reasons: &mut Reasons) {
+    if reasons
+        .iter()
+        .any(|(points, reason)| *points < 0 || reason.is_slowness())
+    {
+        return;
+    }
+    let reason = if seen.is_leader {
+        Reason::Led
+    } else {
+        Reason::AcknowledgedInTime {
+            acknowledged: seen.heartbeats_acknowledged,
+        }
+    };
+    reasons.push((scoring.points.healthy, reason));
+}
+
+/// What a member is compared with.
+#[derive(Debug, Default)]
+struct Comparison {
+    /// Median of the syncs of all members, in microseconds; `None`: fewer than two are known.
+    sync: Option<u64>,
+    /// Median of the acknowledgements of all followers.
+    append: Option<u64>,
+    /// What a fast link takes.
+    link: Option<u64>,
+    /// Who is the cause of slow links: how many it has, and how many links.
+    slow_links: BTreeMap<MemberId, (u32, u32)>,
+    /// There are several followers, and each missed a heartbeat.
+    all_miss: bool,
+}
+
+impl Comparison {
+    fn of(seen: &[Observation], scoring: &Scoring) -> Self {
+        let links = links(seen);
+        let link = fast_link(links.values().copied());
+        let mut followers = seen.iter().filter(|one| !one.is_leader).peekable();
+        let are_several = seen.iter().filter(|one| !one.is_leader).count() > 1;
+        Self {
+            sync: median(seen.iter().filter_map(sync)),
+            append: median(seen.iter().filter_map(append)),
+            slow_links: to_cause(&links, link, scoring),
+            link,
+            all_miss: are_several && followers.all(|one| one.heartbeats_missed > 0),
         }
     }
 }
 
-fn share_rounded_up(whole: i32, part: u32, of: u32) -> i32 {
+/// How long a sync of a member takes: by its own words, which can't make it look better than it is,
+/// because acknowledgements are compared as well.
+fn sync(seen: &Observation) -> Option<u64> {
+    let report = seen.report.as_ref()?;
+    let syncs = report.syncs.map(|times| times.p95_micros);
+    match report.oldest_write_micros {
+        0 => syncs,
+        oldest => Some(syncs.unwrap_or(0).max(oldest)),
+    }
+}
+
+/// How long a follower takes to acknowledge entries, those under way included and the way there and
+/// back not.
+fn append(seen: &Observation) -> Option<u64> {
+    let appends = seen.appends.map(|times| times.p95_micros);
+    let took = match seen.lag_ms {
+        0 => appends?,
+        lag_ms => appends.unwrap_or(0).max(lag_ms.saturating_mul(1_000)),
+    };
+    let round_trip = seen.round_trips.map_or(0, |times| times.p50_micros);
+    Some(took.saturating_sub(round_trip))
+}
+
+/// All links with their round trips, the slower direction of each.
+fn links(seen: &[Observation]) -> BTreeMap<(MemberId, MemberId), u64> {
+    let leader = seen.iter().find(|one| one.is_leader);
+    let mut links = BTreeMap::new();
+    let mut add = |a: MemberId, b: MemberId, micros: u64| {
+        let slower: &mut u64 = links.entry((a.min(b), a.max(b))).or_default();
+        *slower = micros.max(*slower);
+    };
+    for one in seen {
+        if let (Some(leader), Some(times)) = (leader, one.round_trips) {
+            add(leader.member, one.member, times.p50_micros);
+        }
+        for link in one.report.iter().flat_map(|report| &report.links) {
+            if link.peer != one.member && seen.iter().any(|other| other.member == link.peer) {
+                add(one.member, link.peer, link.round_trip_micros);
+            }
+        }
+    }
+    links
+}
+
+fn to_cause(
+    links: &BTreeMap<(MemberId, MemberId), u64>,
+    fast: Option<u64>,
+    scoring: &Scoring,
+) -> BTreeMap<MemberId, (u32, u32)> {
+    let Some(fast) = fast else {
+        return BTreeMap::new();
+    };
+    let mut counts: BTreeMap<MemberId, (u32, u32)> = BTreeMap::new();
+    for (&(a, b), &micros) in links {
+        for end in [a, b] {
+            let (slow, all) = counts.entry(end).or_default();
+            *all += 1;
+            *slow += u32::from(is_beyond(micros, fast, scoring));
+        }
+    }
+    let most = counts.values().map(|(slow, _)| *slow).max().unwrap_or(0);
+    counts.retain(|_, (slow, all)| *slow > 1 && *slow == most && *slow * 2 > *all);
+    counts
+}
+
+fn is_beyond(value: u64, median: u64, scoring: &Scoring) -> bool {
+    let limit = median.saturating_mul(scoring.slow_ratio.into());
+    value > limit.max(scoring.floor_micros)
+}
+
+/// What a fast link takes: the lower quartile, because one slow member alone slows most of the links
+/// of a small cluster.
+fn fast_link(values: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut values: Vec<u64> = values.collect();
+    values.sort_unstable();
+    (values.len() > 1).then(|| values[(values.len() - 1) / 4])
+}
+
+/// The lower one where there are two; `None` where there is nothing to compare.
+fn median(values: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut values: Vec<u64> = values.collect();
+    values.sort_unstable();
+    (values.len() > 1).then(|| values[(values.len() - 1) / 2])
+}
+
+pub(crate) fn share_rounded_up(whole: i32, part: u32, of: u32) -> i32 {
     let share = (i64::from(whole) * i64::from(part)).div_euclid(i64::from(of));
     let has_rest = (i64::from(whole) * i64::from(part)) % i64::from(of) != 0;
     i32::try_from(share + i64::from(has_rest)).unwrap_or(whole)
 }
 
-/// A duration in whole microseconds, capped at what fits.
-pub(crate) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::observation::{AckTimes, MemberId};
-
-    fn limits() -> Limits {
-        Limits::new(Duration::from_millis(100), Duration::from_secs(1))
-    }
-
-    fn healthy() -> Observation {
-        Observation {
-            member: MemberId(7),
-            heartbeats_sent: 10,
-            heartbeats_acknowledged: 10,
-            heartbeats_missed: 0,
-            ack_times: Some(AckTimes {
-                p50_micros: 300,
-                p95_micros: 900,
-                max_micros: 900,
-            }),
-            lag_entries: 3,
-            last_heard_ms: Some(40),
-        }
-    }
-
-    #[test]
-    fn who_acknowledges_in_time_is_rewarded() {
-        let verdict = judge(&healthy(), &limits());
-        assert_eq!(verdict.member, MemberId(7));
-        assert_eq!(
-            (verdict.points, verdict.reason.name()),
-            (1, "acknowledged_in_time")
-        );
-        assert_eq!(verdict.kind().name(), "reward");
-    }
-
-    #[test]
-    fn missed_heartbeats_cost_their_share_rounded_up() {
-        for (missed, acknowledged, points) in [(1, 9, -2), (1, 99, -1), (5, 5, -10), (9, 1, -18)] {
-            let seen = Observation {
-                heartbeats_missed: missed,
-                heartbeats_acknowledged: acknowledged,
-                ..healthy()
-            };
-            let verdict = judge(&seen, &limits());
-            assert_eq!(verdict.points, points);
-            assert_eq!(
-                verdict.reason,
-                Reason::HeartbeatsMissed {
-                    missed,
-                    acknowledged
-                }
-            );
-        }
-    }
-
-    #[test]
-    fn who_answers_nothing_but_was_heard_lately_missed_heartbeats_and_isnt_unreachable_yet() {
-        let seen = Observation {
-            heartbeats_missed: 5,
-            heartbeats_acknowledged: 0,
-            ..healthy()
-        };
-        assert_eq!(judge(&seen, &limits()).reason.name(), "heartbeats_missed");
-        assert_eq!(judge(&seen, &limits()).points, -20);
-    }
-
-    #[test]
-    fn who_wasnt_heard_for_an_election_timeout_is_unreachable() {
-        for last_heard_ms in [Some(1000), Some(60_000), None] {
-            let seen = Observation {
-                heartbeats_missed: 10,
-                heartbeats_acknowledged: 0,
-                ack_times: None,
-                last_heard_ms,
-                ..healthy()
-            };
-            let verdict = judge(&seen, &limits());
-            assert_eq!(verdict.reason, Reason::Unreachable { last_heard_ms });
-            assert_eq!(verdict.kind(), crate::Kind::Penalty);
-        }
-    }
-
-    #[test]
-    fn who_lacks_many_entries_is_far_behind() {
-        let seen = Observation {
-            lag_entries: 5_001,
-            ..healthy()
-        };
-        let verdict = judge(&seen, &limits());
-        assert_eq!((verdict.points, verdict.reason.name()), (-4, "far_behind"));
-        let seen = Observation {
-            lag_entries: 5_000,
-            ..healthy()
-        };
-        assert_eq!(judge(&seen, &limits()).points, 1);
-    }
-
-    #[test]
-    fn who_takes_longer_than_a_heartbeat_interval_is_late() {
-        let times = AckTimes {
-            p50_micros: 9_000,
-            p95_micros: 100_001,
-            max_micros: 200_000,
-        };
-        let seen = Observation {
-            ack_times: Some(times),
-            ..healthy()
-        };
-        let verdict = judge(&seen, &limits());
-        let reason = Reason::AcknowledgedLate {
-            p95_micros: 100_001,
-            limit_micros: 100_000,
-        };
-        assert_eq!((verdict.points, verdict.reason), (-3, reason));
-    }
-
-    #[test]
-    fn without_a_heartbeat_due_there_is_no_verdict_either_way() {
-        let seen = Observation {
-            heartbeats_sent: 1,
-            heartbeats_acknowledged: 0,
-            last_heard_ms: None,
-            ..healthy()
-        };
-        let verdict = judge(&seen, &limits());
-        assert_eq!((verdict.points, verdict.reason), (0, Reason::NotMeasured));
-    }
-}
+#[path = "judge/judge_test.rs"]
+mod judge_test;

@@ -1,4 +1,4 @@
-//! What one member measured about another in one window.
+//! What is measured in one window.
 
 use std::fmt;
 
@@ -58,9 +58,9 @@ impl fmt::Display for Window {
     }
 }
 
-/// How long acknowledgements took, in microseconds from sending a heartbeat to its answer.
+/// How long something took in one window, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AckTimes {
+pub struct Times {
     /// The median.
     pub p50_micros: u64,
     /// The 95th percentile (nearest rank: the largest where there are fewer than 20).
@@ -69,11 +69,61 @@ pub struct AckTimes {
     pub max_micros: u64,
 }
 
-/// What the leader measured about one follower in one window.
+/// What a member measured of itself and of its leader in one window, in its own words. Nothing in
+/// it can make it look better than others saw it ([`crate::judge`]).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Syncs of its log.
+    pub syncs: Option<Times>,
+    /// How long its oldest write was under way at the window's end, in microseconds; 0: none was.
+    pub oldest_write_micros: u64,
+    /// By how much its leader's heartbeats came later than the leader says that it beats.
+    pub lateness: Option<Times>,
+    /// From an entry's arrival to the news that it is committed.
+    pub commits: Option<Times>,
+    /// Its links, as far as they were measured.
+    pub links: Vec<Link>,
+    /// How often it beats, or would, in milliseconds.
+    pub heartbeat_interval_ms: u64,
+    /// How long it waits for a leader, in milliseconds.
+    pub election_timeout_ms: u64,
+    /// Times that it began to repair a log of which the disk had lost something.
+    pub repairs: u32,
+}
+
+/// The way to another member and back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The other member.
+    pub peer: MemberId,
+    /// The median of the window, in microseconds.
+    pub round_trip_micros: u64,
+}
+
+/// What befell a member in one window, as its leader saw it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// Starts of its process.
+    pub restarts: u32,
+    /// Snapshots that it needed, because the log no longer held what it lacked.
+    pub snapshots: u32,
+    /// Votes that it asked for though this leader led.
+    pub campaigns: u32,
+    /// Times that its disk got full.
+    pub fillings: u32,
+    /// It was far behind, and isn't any more.
+    pub has_caught_up: bool,
+    /// It leads because its predecessor handed over to it.
+    pub has_taken_over: bool,
+}
+
+/// What is known of one member in one window: what its leader measured, and what it says itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observation {
-    /// The follower.
+    /// The member.
     pub member: MemberId,
+    /// It is the leader itself: nothing stands in what only others can measure.
+    pub is_leader: bool,
     /// Heartbeats sent in this window.
     pub heartbeats_sent: u32,
     /// Heartbeats whose acknowledgement arrived in this window, in time or late.
@@ -81,20 +131,61 @@ pub struct Observation {
     /// Heartbeats given up in this window: not acknowledged until the deadline. One sent shortly
     /// before the window's end is given up, or acknowledged, in a later one.
     pub heartbeats_missed: u32,
-    /// How long the acknowledgements that arrived in this window took; `None` if there were none.
-    pub ack_times: Option<AckTimes>,
+    /// How long the acknowledgements of heartbeats that arrived in this window took: the network.
+    pub round_trips: Option<Times>,
+    /// How long it took until entries were acknowledged as durable: network and disk.
+    pub appends: Option<Times>,
+    /// How long the oldest unacknowledged entries were under way at the window's end, in
+    /// milliseconds; 0: none were.
+    pub lag_ms: u64,
     /// Log entries that the follower lacked at the window's end.
     pub lag_entries: u64,
     /// Time from the last message of the follower to the window's end, in milliseconds; `None` if
     /// it was never heard by this leader.
     pub last_heard_ms: Option<u64>,
+    /// What befell it.
+    pub events: Events,
+    /// What it says of itself; `None` if it said nothing in this window.
+    pub report: Option<Report>,
 }
 
-/// The measured intervals of one member in one window, as the ledger keeps them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Interval {
-    /// The heartbeat interval that was configured, in milliseconds.
-    pub heartbeat_interval_ms: u64,
-    /// What was measured.
-    pub observation: Observation,
+impl Observation {
+    /// Nothing is known of `member`.
+    #[must_use]
+    pub fn blank(member: MemberId) -> Self {
+        Self {
+            member,
+            is_leader: false,
+            heartbeats_sent: 0,
+            heartbeats_acknowledged: 0,
+            heartbeats_missed: 0,
+            round_trips: None,
+            appends: None,
+            lag_ms: 0,
+            lag_entries: 0,
+            last_heard_ms: None,
+            events: Events::default(),
+            report: None,
+        }
+    }
+
+    /// What a leader says of itself.
+    #[must_use]
+    pub fn of_leader(member: MemberId, events: Events, report: Report) -> Self {
+        Self {
+            is_leader: true,
+            events,
+            report: Some(report),
+            ..Self::blank(member)
+        }
+    }
+
+    /// As the ledger keeps it: what was needed for judging only is left out.
+    #[must_use]
+    pub fn for_ledger(mut self) -> Self {
+        if let Some(report) = &mut self.report {
+            report.links.clear();
+        }
+        self
+    }
 }

@@ -3,20 +3,21 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::judge::{Limits, micros};
-use crate::observation::{AckTimes, Interval, MemberId, Observation};
+use crate::judge::Limits;
+use crate::observation::{Events, MemberId, Observation, Report};
+use crate::samples::{Samples, millis};
 
 /// Unanswered heartbeats remembered for each follower; the oldest beyond it counts as missed.
 const UNANSWERED_MAX: usize = 256;
-/// Acknowledgement times kept for each follower and window; more are counted but not measured.
-const SAMPLES_MAX: usize = 1024;
+/// Appends remembered for each follower; further ones aren't measured.
+const APPENDS_MAX: usize = 1_024;
 
 /// Collects what followers do. A leader makes one when it is elected and drops it with its
 /// leadership. `now` is time since boot and never goes back.
 ///
 /// Invariants:
 /// - every follower has at most [`UNANSWERED_MAX`] unanswered heartbeats, in order of number
-/// - every follower has at most [`SAMPLES_MAX`] samples
+/// - every follower has at most [`APPENDS_MAX`] unacknowledged appends, in order of index
 #[derive(Debug, Clone)]
 pub struct Observer {
     limits: Limits,
@@ -31,9 +32,16 @@ struct Follower {
     sent: u32,
     acknowledged: u32,
     missed: u32,
-    ack_micros: Vec<u64>,
+    round_trips: Samples,
+    /// Where the log ended that was sent, and when.
+    unacknowledged: VecDeque<(u64, Duration)>,
+    appends: Samples,
     lag_entries: u64,
     last_heard: Option<Duration>,
+    events: Events,
+    /// It lagged, or needed a snapshot, and hasn't been near since.
+    is_behind: bool,
+    report: Option<Report>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,23 +95,47 @@ impl Observer {
     }
 
     /// A follower answered the heartbeat with this number. One that was given up before, or never
-    /// sent, only shows that the follower lives.
-    pub fn on_acknowledged(&mut self, now: Duration, member: MemberId, number: u64) {
+    /// sent, only shows that the follower lives. Gives how long the answer took.
+    pub fn on_acknowledged(
+        &mut self,
+        now: Duration,
+        member: MemberId,
+        number: u64,
+    ) -> Option<Duration> {
+        self.on_heard(now, member);
+        let follower = self.followers.get_mut(&member)?;
+        let found = follower
+            .unanswered
+            .binary_search_by_key(&number, |sent| sent.number);
+        let heartbeat = follower.unanswered.remove(found.ok()?)?;
+        follower.acknowledged += 1;
+        let took = now.saturating_sub(heartbeat.sent_at);
+        follower.round_trips.add(took);
+        Some(took)
+    }
+
+    /// Entries up to `last` were sent. Sent again, they count from the first time.
+    pub fn on_append(&mut self, now: Duration, member: MemberId, last: u64) {
+        let Some(follower) = self.followers.get_mut(&member) else {
+            return;
+        };
+        let sent = &mut follower.unacknowledged;
+        if sent.len() < APPENDS_MAX && sent.back().is_none_or(|(index, _)| *index < last) {
+            sent.push_back((last, now));
+        }
+    }
+
+    /// A follower acknowledged all up to `matched` as durable.
+    pub fn on_append_accepted(&mut self, now: Duration, member: MemberId, matched: u64) {
         self.on_heard(now, member);
         let Some(follower) = self.followers.get_mut(&member) else {
             return;
         };
-        let found = follower
-            .unanswered
-            .binary_search_by_key(&number, |sent| sent.number);
-        let Some(heartbeat) = found.ok().and_then(|at| follower.unanswered.remove(at)) else {
-            return;
-        };
-        follower.acknowledged += 1;
-        if follower.ack_micros.len() < SAMPLES_MAX {
-            follower
-                .ack_micros
-                .push(micros(now.saturating_sub(heartbeat.sent_at)));
+        while let Some(&(index, sent)) = follower.unacknowledged.front()
+            && index <= matched
+        {
+            follower.unacknowledged.pop_front();
+            follower.appends.add(now.saturating_sub(sent));
         }
     }
 
@@ -122,24 +154,41 @@ impl Observer {
         }
     }
 
+    /// What a follower says of itself; the latest word of a window counts.
+    pub fn on_report(&mut self, member: MemberId, report: Report) {
+        if let Some(follower) = self.followers.get_mut(&member) {
+            let before = follower.report.take().map_or(0, |before| before.repairs);
+            let repairs = report.repairs.saturating_add(before);
+            follower.report = Some(Report { repairs, ..report });
+        }
+    }
+
+    /// Something befell a follower.
+    pub fn on_event(&mut self, member: MemberId, event: Event) {
+        let Some(follower) = self.followers.get_mut(&member) else {
+            return;
+        };
+        let events = &mut follower.events;
+        match event {
+            Event::Restarted => events.restarts += 1,
+            Event::NeedsSnapshot => {
+                events.snapshots += 1;
+                follower.is_behind = true;
+                follower.unacknowledged.clear();
+            }
+            Event::Campaigned => events.campaigns += 1,
+            Event::DiskFilled => events.fillings += 1,
+        }
+    }
+
     /// Ends the window: one observation for each follower, in order of their IDs.
     pub fn finish_window(&mut self, now: Duration) -> Vec<Observation> {
         self.wake(now);
-        let deadline = self.limits.ack_deadline();
+        let limits = self.limits;
         self.followers
             .iter_mut()
-            .map(|(member, follower)| follower.finish_window(*member, now, deadline))
+            .map(|(member, follower)| follower.finish_window(*member, now, &limits))
             .collect()
-    }
-
-    /// What the ledger keeps of an observation.
-    #[must_use]
-    pub fn interval(&self, observation: Observation) -> Interval {
-        let heartbeat_interval_ms = self.limits.heartbeat_interval.as_millis();
-        Interval {
-            heartbeat_interval_ms: u64::try_from(heartbeat_interval_ms).unwrap_or(u64::MAX),
-            observation,
-        }
     }
 
     /// A leader that heard nothing at all, not even its own heartbeats leaving, for an election
@@ -153,59 +202,68 @@ impl Observer {
         if slept >= self.limits.election_timeout {
             for follower in self.followers.values_mut() {
                 follower.unanswered.clear();
+                for (_, sent) in &mut follower.unacknowledged {
+                    *sent += slept;
+                }
                 follower.last_heard = follower.last_heard.map(|heard| heard + slept);
             }
         }
     }
 }
 
+/// What may befall a follower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// Its process started again.
+    Restarted,
+    /// The log no longer holds what it lacks.
+    NeedsSnapshot,
+    /// It asked for votes though this leader leads.
+    Campaigned,
+    /// Its disk got full.
+    DiskFilled,
+}
+
 impl Follower {
-    fn finish_window(
-        &mut self,
-        member: MemberId,
-        now: Duration,
-        deadline: Duration,
-    ) -> Observation {
-        let is_given_up = |sent: &Heartbeat| now.saturating_sub(sent.sent_at) >= deadline;
+    fn finish_window(&mut self, member: MemberId, now: Duration, limits: &Limits) -> Observation {
+        let is_given_up =
+            |sent: &Heartbeat| now.saturating_sub(sent.sent_at) >= limits.ack_deadline();
         while self.unanswered.front().is_some_and(is_given_up) {
             self.unanswered.pop_front();
             self.missed += 1;
         }
-        let observation = Observation {
-            member,
-            heartbeats_sent: self.sent,
-            heartbeats_acknowledged: self.acknowledged,
-            heartbeats_missed: self.missed,
-            ack_times: ack_times(&mut self.ack_micros),
+        let oldest = self.unacknowledged.front();
+        let lag_ms = oldest.map_or(0, |(_, sent)| millis(now.saturating_sub(*sent)));
+        let mut events = std::mem::take(&mut self.events);
+        if lag_ms > limits.lag_ms() {
+            self.is_behind = true;
+        } else if self.is_behind && self.acknowledged > 0 && lag_ms < limits.lag_ms() / 2 {
+            self.is_behind = self.lag_entries > 0 && self.unacknowledged.is_empty();
+            events.has_caught_up = !self.is_behind;
+        }
+        let heard_ago = |heard: Duration| millis(now.saturating_sub(heard));
+        Observation {
+            heartbeats_sent: std::mem::take(&mut self.sent),
+            heartbeats_acknowledged: std::mem::take(&mut self.acknowledged),
+            heartbeats_missed: std::mem::take(&mut self.missed),
+            round_trips: self.round_trips.finish(),
+            appends: self.appends.finish(),
+            lag_ms,
             lag_entries: self.lag_entries,
-            last_heard_ms: self.last_heard.map(|heard| {
-                u64::try_from(now.saturating_sub(heard).as_millis()).unwrap_or(u64::MAX)
-            }),
-        };
-        self.sent = 0;
-        self.acknowledged = 0;
-        self.missed = 0;
-        self.ack_micros.clear();
-        observation
+            last_heard_ms: self.last_heard.map(heard_ago),
+            events,
+            report: self.report.take(),
+            ..Observation::blank(member)
+        }
     }
-}
-
-fn ack_times(micros: &mut [u64]) -> Option<AckTimes> {
-    micros.sort_unstable();
-    let max_micros = *micros.last()?;
-    // Nearest rank: the smallest value that at least this share doesn't exceed.
-    let percentile = |percent: usize| micros[(micros.len() * percent).div_ceil(100).max(1) - 1];
-    Some(AckTimes {
-        p50_micros: percentile(50),
-        p95_micros: percentile(95),
-        max_micros,
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::judge::judge;
+    use crate::observation::Times;
+    use crate::scoring::Scoring;
 
     const A: MemberId = MemberId(1);
     const B: MemberId = MemberId(2);
@@ -215,7 +273,9 @@ mod tests {
     }
 
     fn observer() -> Observer {
-        let mut observer = Observer::new(Limits::new(ms(100), ms(1000)));
+        let mut observer = Observer::new(Limits {
+            election_timeout: ms(1000),
+        });
         observer.set_followers([A, B]);
         observer
     }
@@ -244,21 +304,17 @@ mod tests {
             seen.iter().map(|one| one.member).collect::<Vec<_>>(),
             [A, B]
         );
-        let times = AckTimes {
+        let times = Times {
             p50_micros: 2000,
             p95_micros: 2000,
             max_micros: 2000,
         };
         for one in &seen {
             assert_eq!((one.heartbeats_sent, one.heartbeats_acknowledged), (10, 10));
-            assert_eq!((one.heartbeats_missed, one.ack_times), (0, Some(times)));
+            assert_eq!((one.heartbeats_missed, one.round_trips), (0, Some(times)));
             assert_eq!(one.last_heard_ms, Some(98));
         }
         assert_eq!((seen[0].lag_entries, seen[1].lag_entries), (0, 17));
-        assert_eq!(
-            observer.interval(seen[1].clone()).heartbeat_interval_ms,
-            100
-        );
     }
 
     #[test]
@@ -271,7 +327,7 @@ mod tests {
             (seen[0].heartbeats_sent, seen[0].heartbeats_acknowledged),
             (0, 0)
         );
-        assert_eq!(seen[0].ack_times, None);
+        assert_eq!(seen[0].round_trips, None);
     }
 
     #[test]
@@ -290,11 +346,14 @@ mod tests {
             (seen[1].heartbeats_sent, seen[1].heartbeats_missed),
             (10, 10)
         );
+        let verdicts = judge(&seen, observer.limits(), &Scoring::default());
         assert_eq!(
-            judge(&seen[1], observer.limits()).reason.name(),
-            "unreachable"
+            verdicts
+                .iter()
+                .map(|one| one.reason.name())
+                .collect::<Vec<_>>(),
+            ["acknowledged_in_time", "unreachable"]
         );
-        assert_eq!(judge(&seen[0], observer.limits()).points, 1);
     }
 
     #[test]
@@ -321,12 +380,12 @@ mod tests {
             observer.on_sent(ms(number), A, number);
             observer.on_acknowledged(ms(number) + Duration::from_micros(number + 1), A, number);
         }
-        let times = AckTimes {
+        let times = Times {
             p50_micros: 50,
             p95_micros: 95,
             max_micros: 100,
         };
-        assert_eq!(observer.finish_window(ms(1000))[0].ack_times, Some(times));
+        assert_eq!(observer.finish_window(ms(1000))[0].round_trips, Some(times));
     }
 
     #[test]
@@ -337,7 +396,8 @@ mod tests {
         // Thirty seconds stopped; the answer of A waits in a socket when the window ends.
         let seen = observer.finish_window(ms(31_000));
         assert_eq!(seen[0].heartbeats_missed, 0);
-        assert_eq!(judge(&seen[0], observer.limits()).points, 1);
+        let verdicts = judge(&seen[..1], observer.limits(), &Scoring::default());
+        assert_eq!(verdicts[0].points, 1);
         observer.on_acknowledged(ms(31_001), A, 10);
         assert_eq!(
             observer.finish_window(ms(31_100))[0].heartbeats_acknowledged,
@@ -360,7 +420,10 @@ mod tests {
             observer.on_sent(ms(200), A, number);
             observer.on_acknowledged(ms(201), A, number);
         }
-        assert_eq!(observer.followers[&A].ack_micros.len(), SAMPLES_MAX);
+        assert_eq!(
+            observer.followers[&A].round_trips.len(),
+            crate::samples::SAMPLES_MAX
+        );
         assert_eq!(
             observer.finish_window(ms(202))[0].heartbeats_acknowledged,
             10_000
@@ -376,5 +439,73 @@ mod tests {
         let seen = observer.finish_window(ms(2));
         assert_eq!(seen.len(), 1);
         assert_eq!((seen[0].member, seen[0].heartbeats_sent), (A, 1));
+    }
+
+    #[test]
+    fn appends_are_measured_from_the_first_sending_to_the_acknowledgement() {
+        let mut observer = observer();
+        observer.on_append(ms(0), A, 5);
+        observer.on_append(ms(2), A, 7);
+        observer.on_append(ms(4), A, 6);
+        observer.on_append_accepted(ms(10), A, 6);
+        let seen = observer.finish_window(ms(1000));
+        let times = Times {
+            p50_micros: 10_000,
+            p95_micros: 10_000,
+            max_micros: 10_000,
+        };
+        assert_eq!((seen[0].appends, seen[0].lag_ms), (Some(times), 998));
+        observer.on_append_accepted(ms(1_002), A, 7);
+        let seen = observer.finish_window(ms(2_000));
+        assert_eq!(
+            seen[0].appends.map(|times| times.max_micros),
+            Some(1_000_000)
+        );
+        assert_eq!((seen[0].lag_ms, seen[1].appends), (0, None));
+    }
+
+    #[test]
+    fn events_are_told_once_and_catching_up_after_it_happened() {
+        let mut observer = observer();
+        for event in [Event::Restarted, Event::NeedsSnapshot, Event::Campaigned] {
+            observer.on_event(A, event);
+        }
+        observer.on_event(B, Event::DiskFilled);
+        observer.on_progress(A, 900);
+        run_window(&mut observer, 0, &[A, B], ms(2));
+        let seen = observer.finish_window(ms(1000));
+        let events = Events {
+            restarts: 1,
+            snapshots: 1,
+            campaigns: 1,
+            ..Events::default()
+        };
+        assert_eq!(seen[0].events, events);
+        assert_eq!(seen[1].events.fillings, 1);
+        observer.on_progress(A, 0);
+        run_window(&mut observer, 1, &[A, B], ms(2));
+        let seen = observer.finish_window(ms(2000));
+        assert!(seen[0].events.has_caught_up && !seen[1].events.has_caught_up);
+        run_window(&mut observer, 2, &[A, B], ms(2));
+        assert_eq!(
+            observer.finish_window(ms(3000))[0].events,
+            Events::default()
+        );
+    }
+
+    #[test]
+    fn the_latest_report_of_a_window_counts_and_no_repair_is_lost() {
+        let mut observer = observer();
+        let report = |repairs, oldest_write_micros| Report {
+            repairs,
+            oldest_write_micros,
+            ..Report::default()
+        };
+        observer.on_report(A, report(1, 10));
+        observer.on_report(A, report(2, 20));
+        let seen = observer.finish_window(ms(1000));
+        assert_eq!(seen[0].report, Some(report(3, 20)));
+        assert_eq!(seen[1].report, None);
+        assert_eq!(observer.finish_window(ms(2000))[0].report, None);
     }
 }

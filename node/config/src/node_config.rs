@@ -54,6 +54,9 @@ pub struct NodeConfig {
     pub heartbeat_interval: Duration,
     /// Shortest time without a leader before an election.
     pub election_timeout: Duration,
+    /// Whether those two are the longest that they become, and shorter ones follow from what is
+    /// measured.
+    pub adaptive_timers: bool,
     /// Whether a leader serves reads on its followers' promises; otherwise a majority confirms each.
     pub lease_reads: bool,
     /// Logical bytes of the store from which writes that add more are refused.
@@ -103,6 +106,7 @@ impl Default for NodeConfig {
             },
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_secs(1),
+            adaptive_timers: true,
             lease_reads: true,
             quota_backend_bytes: QUOTA_BYTES,
             log_level: LogLevel::Info,
@@ -177,6 +181,7 @@ impl NodeConfig {
             election_timeout: said
                 .election_timeout
                 .map_or(default.election_timeout, |i| i.0),
+            adaptive_timers: said.adaptive_timers.unwrap_or(default.adaptive_timers),
             lease_reads: said.lease_reads.unwrap_or(default.lease_reads),
             quota_backend_bytes: said
                 .quota_backend_bytes

@@ -39,6 +39,14 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub election_timeout: Option<Interval>,
 
+    /// Let both follow the round trips, delays and syncs that are measured, between 150ms and what
+    /// is configured, so that a lost leader is replaced sooner; otherwise they stay as they are
+    /// [default: true].
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", hide_possible_values = true, help_heading = MEMBER)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive_timers: Option<bool>,
+
     /// Serve reads at a leader whose followers have promised not to vote, without asking them for
     /// each; otherwise a majority confirms each read. Clocks may drift by 1 % [default: true].
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
@@ -178,6 +186,7 @@ impl Options {
             data_dir,
             heartbeat_interval,
             election_timeout,
+            adaptive_timers,
             lease_reads,
             quota_backend_bytes,
             listen_client_urls,

@@ -120,6 +120,16 @@ fn managed_is_a_switch() {
 }
 
 #[test]
+fn timers_are_adaptive_unless_switched_off() {
+    let with = |flags: &[&'static str], variables| {
+        run_with(flags, variables).expect("valid").adaptive_timers
+    };
+    assert!(with(&[], &[]));
+    assert!(!with(&["--adaptive-timers=false"], &[]));
+    assert!(!with(&[], &[("ETCD_ADAPTIVE_TIMERS", "false")]));
+}
+
+#[test]
 fn lease_reads_are_on_unless_switched_off() {
     let with =
         |flags: &[&'static str], variables| run_with(flags, variables).expect("valid").lease_reads;

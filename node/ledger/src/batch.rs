@@ -1,13 +1,17 @@
 //! What the leader writes to the log for each window.
 
+use std::fmt;
 use std::sync::Arc;
 
-use raftery_behaviour::{Interval, Verdict, Window};
+use raftery_behaviour::{Observation, Scoring, Verdict, Window};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// One window as the leader saw it. Travels postcard-encoded in the Raft log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerBatch {
+    /// The rules by which it is scored ([`raftery_behaviour::RULES`]).
+    pub rules: u16,
     /// The term in which the leader judged.
     pub term: u64,
     /// The window within the term.
@@ -17,10 +21,44 @@ pub struct LedgerBatch {
     pub at_unix_ms: u64,
     /// How long the window was, in milliseconds.
     pub window_ms: u64,
-    /// One verdict for each follower.
+    /// How members are judged from here on; `None`: as before. Every term's first batch says so.
+    pub scoring: Option<Scoring>,
+    /// What members earned, the leader among them; in the order of the intervals, and for a former
+    /// leader at the end.
     pub verdicts: Vec<Verdict>,
-    /// What was measured, one for each follower.
-    pub intervals: Vec<Interval>,
+    /// What was measured, one for each member.
+    pub intervals: Vec<Observation>,
+}
+
+/// The hash of a batch and of all before it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Chain([u8; 32]);
+
+impl Chain {
+    /// The hash after one more batch: SHA-256 of this hash, the batch's Raft index (little-endian)
+    /// and the batch as it stands in the log.
+    #[must_use]
+    pub fn after(self, index: u64, batch: &LedgerBatch) -> Self {
+        let bytes = postcard::to_stdvec(batch).expect("numbers and lists always encode");
+        let hash = Sha256::new()
+            .chain_update(self.0)
+            .chain_update(index.to_le_bytes())
+            .chain_update(bytes)
+            .finalize();
+        Self(hash.into())
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// A batch with its place in the Raft log.
@@ -28,6 +66,9 @@ pub struct LedgerBatch {
 pub struct LedgerRow {
     /// The Raft index of the entry that carried the batch.
     pub index: u64,
+    /// The hash of it and of all before it: who holds two rows that follow each other can tell that
+    /// nothing between or in them was changed.
+    pub chain: Chain,
     /// The batch, shared: exporting and listing copy nothing.
     pub batch: Arc<LedgerBatch>,
 }

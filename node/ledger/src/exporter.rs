@@ -11,7 +11,7 @@ use mongodb::options::{ClientOptions, IndexOptions, ReadConcern, WriteConcern};
 use mongodb::{Client, Collection, Database, IndexModel};
 
 use crate::batch::LedgerRow;
-use crate::document::{Documents, INTERVALS, REWARDS, documents};
+use crate::document::{Documents, INTERVALS, REWARDS, SCORINGS, documents};
 use crate::error::ExportError;
 
 /// The database where the connection string names none.
@@ -87,13 +87,19 @@ impl Exporter {
         let mut all = Documents {
             rewards: Vec::new(),
             intervals: Vec::new(),
+            scorings: Vec::new(),
         };
         for row in rows {
             let made = documents(&self.lineage, row);
             all.rewards.extend(made.rewards);
             all.intervals.extend(made.intervals);
+            all.scorings.extend(made.scorings);
         }
-        for (collection, documents) in [(REWARDS, all.rewards), (INTERVALS, all.intervals)] {
+        for (collection, documents) in [
+            (REWARDS, all.rewards),
+            (INTERVALS, all.intervals),
+            (SCORINGS, all.scorings),
+        ] {
             for documents in documents.chunks(INSERT_DOCUMENTS_MAX) {
                 self.insert(collection, documents).await?;
             }
@@ -183,7 +189,7 @@ impl Exporter {
 
     /// What people ask for: a member's history, a term's windows, a span of time.
     async fn create_indexes(&self) -> Result<(), ExportError> {
-        for collection in [REWARDS, INTERVALS] {
+        for collection in [REWARDS, INTERVALS, SCORINGS] {
             let index = |name: &str, keys: Document| {
                 let options = IndexOptions::builder().name(name.to_owned()).build();
                 IndexModel::builder().keys(keys).options(options).build()

@@ -25,8 +25,8 @@ mod export_loop;
 mod exporter;
 mod state;
 
-pub use batch::{LedgerBatch, LedgerRow};
-pub use document::{Documents, INTERVALS, REWARDS, SCHEMA, documents};
+pub use batch::{Chain, LedgerBatch, LedgerRow};
+pub use document::{Documents, INTERVALS, REWARDS, SCHEMA, SCORINGS, documents};
 pub use error::ExportError;
 pub use export_loop::{Batches, ExportLoop, ExportStatus, MarkError, Source};
 pub use exporter::Exporter;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use raftery_behaviour::{MemberId, SCORE_MAX, SCORE_MIN, Verdict, Window, add_to_score};
+use raftery_behaviour::{MemberId, Score, Scoring, Verdict, Window};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{LedgerBatch, LedgerRow};
+use crate::batch::{Chain, LedgerBatch, LedgerRow};
 
 /// Batches that are kept for queries and export: twelve hours of one-second windows, some 30 MB
 /// with five members. Part of the protocol, because all members must drop the same.
@@ -36,10 +36,9 @@ pub enum Ignored {
 /// What is known about a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
-    /// The sum of its points, between [`SCORE_MIN`] and [`SCORE_MAX`]. Provisional: it doesn't
-    /// fade with time yet.
-    pub score: i32,
-    /// The last verdict on it.
+    /// What its verdicts add up to.
+    pub score: Score,
+    /// The gravest verdict on it in the last window in which it was judged.
     pub last_verdict: Verdict,
     /// The term of that verdict.
     pub term: u64,
@@ -63,7 +62,7 @@ pub struct Gap {
 /// Invariants:
 /// - `rows` rise in index, and in (term, window); there are at most `retained_max`
 /// - `exported_index <= last_index`, and no row is above `last_index`
-/// - every score is between [`SCORE_MIN`] and [`SCORE_MAX`]
+/// - the last row's chain is `chain`
 /// - `gaps` rise and don't overlap, and lie before the first row
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
@@ -72,6 +71,7 @@ pub struct Ledger {
     last_index: u64,
     last_window: Option<(u64, Window)>,
     exported_index: u64,
+    chain: Chain,
     standings: BTreeMap<MemberId, Standing>,
     gaps: VecDeque<Gap>,
 }
@@ -96,14 +96,21 @@ impl Ledger {
             last_index: 0,
             last_window: None,
             exported_index: 0,
+            chain: Chain::default(),
             standings: BTreeMap::new(),
             gaps: VecDeque::new(),
         }
     }
 
-    /// Applies the batch of a committed entry. A batch is counted once, however often a leader
-    /// proposed it, and only in the term in which it was judged.
-    pub fn apply_batch(&mut self, index: u64, entry_term: u64, batch: LedgerBatch) -> Applied {
+    /// Applies the batch of a committed entry, by the replicated `scoring`. A batch is counted once,
+    /// however often a leader proposed it, and only in the term in which it was judged.
+    pub fn apply_batch(
+        &mut self,
+        index: u64,
+        entry_term: u64,
+        batch: LedgerBatch,
+        scoring: &Scoring,
+    ) -> Applied {
         if batch.term != entry_term {
             return Applied::Ignored(Ignored::ForeignTerm);
         }
@@ -111,27 +118,42 @@ impl Ledger {
         if self.last_window.is_some_and(|last| window <= last) || index <= self.last_index {
             return Applied::Ignored(Ignored::AlreadyApplied);
         }
-        for verdict in &batch.verdicts {
-            let before = self
-                .standings
-                .get(&verdict.member)
-                .map_or(0, |standing| standing.score);
-            let standing = Standing {
-                score: add_to_score(before, verdict.points),
-                last_verdict: verdict.clone(),
-                term: batch.term,
-                window: batch.window,
-            };
-            self.standings.insert(verdict.member, standing);
-        }
+        self.score(&batch, scoring);
         self.last_index = index;
         self.last_window = Some(window);
+        self.chain = self.chain.after(index, &batch);
         self.rows.push_back(LedgerRow {
             index,
+            chain: self.chain,
             batch: Arc::new(batch),
         });
         self.drop_beyond_cap();
         Applied::Applied
+    }
+
+    fn score(&mut self, batch: &LedgerBatch, scoring: &Scoring) {
+        let mut by_member: BTreeMap<MemberId, Vec<&Verdict>> = BTreeMap::new();
+        for verdict in &batch.verdicts {
+            by_member.entry(verdict.member).or_default().push(verdict);
+        }
+        for (member, verdicts) in by_member {
+            let before = self.standings.get(&member);
+            let before = before.map_or_else(Score::default, |standing| standing.score);
+            let points = verdicts
+                .iter()
+                .fold(0_i32, |sum, verdict| sum.saturating_add(verdict.points));
+            let is_slow = verdicts.iter().any(|verdict| verdict.reason.is_slowness());
+            let Some(gravest) = verdicts.into_iter().min_by_key(|verdict| verdict.points) else {
+                continue;
+            };
+            let standing = Standing {
+                score: before.after(points, is_slow, batch.window_ms, scoring),
+                last_verdict: gravest.clone(),
+                term: batch.term,
+                window: batch.window,
+            };
+            self.standings.insert(member, standing);
+        }
     }
 
     /// Applies the cursor of a committed entry: everything up to `index` is in MongoDB. It never
@@ -161,6 +183,12 @@ impl Ledger {
     #[must_use]
     pub fn last_window(&self) -> Option<(u64, Window)> {
         self.last_window
+    }
+
+    /// The hash of all batches so far.
+    #[must_use]
+    pub fn chain(&self) -> Chain {
+        self.chain
     }
 
     /// How many batches wait for their export.
@@ -198,7 +226,7 @@ impl Ledger {
     }
 
     /// The score of every member that was judged, by ID.
-    pub fn scores(&self) -> impl Iterator<Item = (MemberId, i32)> {
+    pub fn scores(&self) -> impl Iterator<Item = (MemberId, Score)> {
         self.standings
             .iter()
             .map(|(member, standing)| (*member, standing.score))
@@ -249,11 +277,13 @@ impl Ledger {
             self.exported_index <= self.last_index,
             "exported what doesn't exist"
         );
-        let in_bounds = |standing: &Standing| (SCORE_MIN..=SCORE_MAX).contains(&standing.score);
         assert!(
-            self.standings.values().all(in_bounds),
-            "a score left its bounds"
+            self.rows.back().is_none_or(|row| row.chain == self.chain),
+            "the chain ends elsewhere"
         );
+        for (row, next) in self.rows.iter().zip(self.rows.iter().skip(1)) {
+            assert_eq!(next.chain, row.chain.after(next.index, &next.batch));
+        }
         let mut free_from = 0;
         for gap in &self.gaps {
             assert!(gap.first_index >= free_from && gap.first_index <= gap.last_index);

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Collection};
-use raftery_behaviour::{Interval, MemberId, Observation, Reason, Verdict, Window};
+use raftery_behaviour::{MemberId, Observation, RULES, Reason, Scoring, Verdict, Window};
 use raftery_ledger::{
-    Batches, ExportError, ExportLoop, ExportStatus, Exporter, INTERVALS, Ledger, LedgerBatch,
-    LedgerRow, MarkError, REWARDS, Source,
+    Batches, Chain, ExportError, ExportLoop, ExportStatus, Exporter, INTERVALS, Ledger,
+    LedgerBatch, LedgerRow, MarkError, REWARDS, SCHEMA, Source,
 };
 use server::MongoServer;
 use tokio::sync::{Notify, watch};
@@ -34,19 +34,16 @@ fn batch(window: u64) -> LedgerBatch {
         points: 1,
         reason: Reason::AcknowledgedInTime { acknowledged: 10 },
     };
-    let interval = |at| Interval {
-        heartbeat_interval_ms: 100,
-        observation: Observation {
-            member: member(at),
-            heartbeats_sent: 10,
-            heartbeats_acknowledged: 10,
-            heartbeats_missed: 0,
-            ack_times: None,
-            lag_entries: window,
-            last_heard_ms: Some(3),
-        },
+    let interval = |at| Observation {
+        heartbeats_sent: 10,
+        heartbeats_acknowledged: 10,
+        lag_entries: window,
+        last_heard_ms: Some(3),
+        ..Observation::blank(member(at))
     };
     LedgerBatch {
+        rules: RULES,
+        scoring: (window == 0).then(Scoring::default),
         term: 1,
         window: Window(window),
         at_unix_ms: 1_700_000_000_000 + window * 1000,
@@ -61,6 +58,7 @@ fn rows(from: u64, to: u64) -> Vec<LedgerRow> {
     (from..to)
         .map(|at| LedgerRow {
             index: 10 + at,
+            chain: Chain::default(),
             batch: Arc::new(batch(at)),
         })
         .collect()
@@ -154,7 +152,7 @@ async fn a_foreign_document_under_our_id_is_an_error() {
     }
     // All others were written nevertheless.
     assert_eq!(stored_windows(&server, REWARDS).await.len(), 10);
-    let hashed = doc! { "schema": 1 };
+    let hashed = doc! { "schema": SCHEMA };
     let ours = collection(&server, INTERVALS)
         .await
         .count_documents(hashed)
@@ -259,7 +257,12 @@ impl Replicated {
     fn append(&self, from: u64, to: u64) {
         for row in rows(from, to) {
             let mut ledger = self.0.ledger.lock().unwrap();
-            ledger.apply_batch(row.index, 1, row.batch.as_ref().clone());
+            ledger.apply_batch(
+                row.index,
+                1,
+                row.batch.as_ref().clone(),
+                &Scoring::default(),
+            );
         }
         self.0.changed.notify_one();
     }

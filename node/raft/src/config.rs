@@ -4,15 +4,27 @@ use std::time::Duration;
 
 use crate::{Entry, HardState, LogId, LogIndex, MemberId, Membership};
 
+/// How often a leader beats, and how long a follower waits for one. Safety doesn't depend on
+/// either: promises alone carry leases (module `lease`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timers {
+    /// How often a leader beats.
+    pub heartbeat_interval: Duration,
+    /// A follower campaigns after a random time in `[election_timeout, 2 * election_timeout)`
+    /// without a leader, and promises as much to one.
+    pub election_timeout: Duration,
+}
+
 /// Settings of one member; they may differ between members.
 #[derive(Clone, Debug)]
 pub struct RaftConfig {
     /// This member.
     pub id: MemberId,
-    /// How often a leader beats.
+    /// What [`Timers::heartbeat_interval`] is at first.
     pub heartbeat_interval: Duration,
-    /// A follower campaigns after a random time in `[election_timeout, 2 * election_timeout)`
-    /// without a leader. At least five heartbeats.
+    /// What [`Timers::election_timeout`] is at first. It is also how long a leader stays one
+    /// without a quorum, and how long it tries to hand over, whatever the timers are by then. At
+    /// least five heartbeats.
     pub election_timeout: Duration,
     /// The longest promise given and taken, and the wait after a start:
     /// [`crate::PROMISE_MAX`]. Zero switches promises, leases and the wait off, which is for

@@ -41,15 +41,16 @@ mod status;
 mod tracker;
 mod types;
 
-pub use config::{RaftConfig, Recovered};
+pub use config::{RaftConfig, Recovered, Timers};
 pub use error::{ConfChangeError, ProposeError, ReadError, StepError, TransferError};
 pub use limits::{
-    APPLY_BYTES_IN_FLIGHT_MAX, INFLIGHT_BYTES_MAX, INFLIGHT_MESSAGES_MAX, LEASE_ROUNDS_MAX,
-    MAX_CLOCK_DRIFT_PERCENT, MESSAGE_BYTES_MAX, PERSIST_BATCH_BYTES_MAX,
-    PERSIST_BATCHES_IN_FLIGHT_MAX, PROMISE_MAX, READS_WAITING_MAX, UNCOMMITTED_BYTES_MAX,
+    APPLY_BYTES_IN_FLIGHT_MAX, DISTRUST_DOUBLINGS_MAX, DISTRUST_FORGOTTEN_AFTER,
+    INFLIGHT_BYTES_MAX, INFLIGHT_MESSAGES_MAX, LEASE_ROUNDS_MAX, MAX_CLOCK_DRIFT_PERCENT,
+    MESSAGE_BYTES_MAX, PERSIST_BATCH_BYTES_MAX, PERSIST_BATCHES_IN_FLIGHT_MAX, PROMISE_MAX,
+    READS_WAITING_MAX, STALLED_MIN, UNCOMMITTED_BYTES_MAX,
 };
 pub use membership::Membership;
-pub use message::{MessageBody, PeerMessage, SnapshotMeta};
+pub use message::{Heartbeat, MessageBody, PeerMessage, SnapshotMeta};
 pub use raft::Raft;
 pub use ready::{Host, PersistBatch, ReadGrant, Ready, dispatch};
 pub use status::{PeerProgress, PeerState, RoleKind, Rollback, Status};

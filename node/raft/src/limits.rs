@@ -31,6 +31,16 @@ pub const APPLY_BYTES_IN_FLIGHT_MAX: usize = 16 << 20;
 /// which promises of its earlier life may hold. A constant of the protocol: all members share it.
 pub const PROMISE_MAX: Duration = Duration::from_secs(2);
 
+/// A leader that has applied nothing for twice a follower's election timeout, or for so long,
+/// though something waits, isn't counted on any more.
+pub const STALLED_MIN: Duration = Duration::from_secs(1);
+
+/// How often that bound doubles at most: to 64 times its least.
+pub const DISTRUST_DOUBLINGS_MAX: u32 = 6;
+
+/// The bound falls back after so long without an election that distrust began.
+pub const DISTRUST_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+
 /// By how much the clocks of two members may drift apart while a promise holds, in percent.
 pub const MAX_CLOCK_DRIFT_PERCENT: u32 = 1;
 

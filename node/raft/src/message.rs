@@ -66,12 +66,7 @@ pub enum MessageBody {
         hint: LogId,
     },
     /// The leader lives. Also confirms it for reads.
-    Heartbeat {
-        /// Counts this leader's heartbeat rounds; echoed.
-        number: u64,
-        /// Commit index, not beyond what this follower is known to hold.
-        commit: LogIndex,
-    },
+    Heartbeat(Heartbeat),
     /// Answer to `Heartbeat`; also tells the leader or candidate of an older term that it is over.
     HeartbeatResponse {
         /// The round answered; 0 to the leader or candidate of an older term.
@@ -102,6 +97,23 @@ pub enum MessageBody {
         /// What the snapshot holds.
         meta: SnapshotMeta,
     },
+}
+
+/// A leader's sign of life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Heartbeat {
+    /// Counts this leader's heartbeat rounds; echoed.
+    pub number: u64,
+    /// Commit index, not beyond what this follower is known to hold.
+    pub commit: LogIndex,
+    /// How often this leader beats at present; zero: it doesn't say.
+    pub interval: Duration,
+    /// For how long the leader has applied nothing, though its log holds something that it hasn't
+    /// applied; zero when nothing waits.
+    pub stalled: Duration,
+    /// How much later than by chance alone this follower had better campaign: zero for whom the
+    /// leader would like to succeed it.
+    pub delay: Duration,
 }
 
 /// What a snapshot of a state machine holds.

@@ -14,7 +14,9 @@ mod snapshot;
 mod standing;
 mod step;
 mod transfer;
+mod trust;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use raftery_defects::{Defect, is_on};
@@ -25,10 +27,12 @@ use crate::role::{Follower, Role};
 use crate::{
     HardState, Instant, LogId, LogIndex, MemberId, Membership, MessageBody, Payload, PeerMessage,
     PersistSeq, ProposeError, RaftConfig, ReadGrant, ReadId, Ready, Recovered, Rollback, Term,
+    Timers,
 };
 use persist::Persistence;
 use picture::StatusKey;
 use snapshot::Installing;
+use trust::Distrust;
 
 /// One member's Raft.
 ///
@@ -59,7 +63,11 @@ pub struct Raft {
     log: Log,
     membership: Membership,
     role: Role,
+    timers: Timers,
     timer: ElectionTimer,
+    /// By how much the last leader wishes this member to campaign later.
+    delay: Duration,
+    distrust: Distrust,
     promises: Promises,
     /// A snapshot that the state machine is about to take.
     install: Option<Installing>,
@@ -123,15 +131,17 @@ impl Raft {
             }
         }
         let mut rng = fastrand::Rng::with_seed(config.seed ^ config.id.0.rotate_left(32));
-        let mut timer = ElectionTimer::new(now, config.election_timeout, &mut rng);
+        let timers = Timers {
+            heartbeat_interval: config.heartbeat_interval,
+            election_timeout: config.election_timeout,
+        };
+        let mut timer = ElectionTimer::new(now, &mut rng);
         // What the disk lost may have added a voter that was promised something.
         let is_alone = membership.all_voters().eq([config.id]) && repair_until.is_none();
         let promises = if is_alone || is_on(Defect::NoWaitAfterStart) {
             // Nobody else could lead, and nobody else's lease could rest on a promise of this
             // member: before such a lease held, it had the other voter's configuration on disk.
-            if is_alone {
-                timer.timeout = Duration::ZERO;
-            }
+            timer.is_due |= is_alone;
             Promises::new(now, Duration::ZERO)
         } else {
             // The timer runs from the end of the wait, less the least timeout: those who started
@@ -153,7 +163,10 @@ impl Raft {
             log,
             membership,
             role: Role::Follower(Follower::default()),
+            timers,
             timer,
+            delay: Duration::ZERO,
+            distrust: Distrust::default(),
             install: None,
             repair_until,
             rolled_back: None,
@@ -221,6 +234,34 @@ impl Raft {
     pub fn on_applied(&mut self, now: Instant, index: LogIndex) {
         self.advance(now);
         self.log.on_applied(index);
+        self.moves();
+    }
+
+    /// Other timers, from now on: what runs goes by them at once. A promise that was given for
+    /// longer still binds.
+    pub fn set_timers(&mut self, now: Instant, timers: Timers) {
+        self.advance(now);
+        self.timers = timers;
+        if let Role::Leader(leader) = &mut self.role {
+            let due = self.now + timers.heartbeat_interval;
+            leader.heartbeat_due = leader.heartbeat_due.min(due);
+        }
+    }
+
+    /// The timers as they are.
+    #[must_use]
+    pub fn timers(&self) -> Timers {
+        self.timers
+    }
+
+    /// How much later than by chance alone each member had better campaign if this leader is gone:
+    /// told with the heartbeats, and obeyed up to an election timeout. It only puts off; nobody
+    /// ever refuses a vote for it (NuRaft #30 is what comes of that). For the present leadership;
+    /// nothing for who doesn't lead.
+    pub fn set_delays(&mut self, delays: BTreeMap<MemberId, Duration>) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.delays = delays;
+        }
     }
 
     /// Highest committed index.
@@ -286,6 +327,14 @@ impl Raft {
         self.reset_timer();
     }
 
+    /// Appends an entry of this leader's.
+    fn append_own(&mut self, payload: Payload) -> LogId {
+        if self.log.applied() == self.log.last_index() {
+            self.moves();
+        }
+        self.log.append(self.term, payload)
+    }
+
     fn enter_term(&mut self, term: Term, vote: Option<MemberId>) {
         self.term = term;
         self.vote = vote;
@@ -294,7 +343,7 @@ impl Raft {
     }
 
     fn reset_timer(&mut self) {
-        self.timer = ElectionTimer::new(self.now, self.config.election_timeout, &mut self.rng);
+        self.timer = ElectionTimer::new(self.now, &mut self.rng);
     }
 
     /// Moves the commit index and activates what became committed. The caller looks whether the
@@ -323,24 +372,34 @@ impl Raft {
     }
 }
 
-/// Randomized in `[election_timeout, 2 * election_timeout)` each time (§3.4).
+/// Randomized in `[election_timeout, 2 * election_timeout)` each time (§3.4). What chance adds is
+/// kept as a share of the timeout, which may change meanwhile.
 #[derive(Debug)]
 struct ElectionTimer {
     since: Instant,
-    timeout: Duration,
+    /// In 1/2^32 of an election timeout.
+    share: u32,
+    /// It doesn't wait at all.
+    is_due: bool,
 }
 
 impl ElectionTimer {
-    fn new(since: Instant, election_timeout: Duration, rng: &mut fastrand::Rng) -> Self {
-        let nanos = u64::try_from(election_timeout.as_nanos())
-            .unwrap_or(u64::MAX)
-            .max(1);
-        let timeout = election_timeout + Duration::from_nanos(rng.u64(0..nanos));
-        Self { since, timeout }
+    fn new(since: Instant, rng: &mut fastrand::Rng) -> Self {
+        Self {
+            since,
+            share: rng.u32(..),
+            is_due: false,
+        }
     }
 
-    fn deadline(&self) -> Instant {
-        self.since + self.timeout
+    fn deadline(&self, election_timeout: Duration) -> Instant {
+        if self.is_due {
+            return self.since;
+        }
+        let nanos = u64::try_from(election_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let by_chance = (u128::from(nanos) * u128::from(self.share)) >> 32;
+        let by_chance = u64::try_from(by_chance).expect("less than the timeout");
+        self.since + election_timeout + Duration::from_nanos(by_chance)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a member is at the moment; each role carries only its own data.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::lease::Lease;
 use crate::quorum::{PollOutcome, Quorum};
@@ -81,6 +82,10 @@ pub(crate) struct Leader {
     pub(crate) since: Instant,
     pub(crate) progress: BTreeMap<MemberId, Progress>,
     pub(crate) heartbeat_due: Instant,
+    /// When something was last applied, or began to wait for that.
+    pub(crate) moved: Instant,
+    /// How much later than others each member had better campaign when this leader is gone.
+    pub(crate) delays: BTreeMap<MemberId, Duration>,
     /// Number of the last heartbeat round.
     pub(crate) heartbeat: u64,
     pub(crate) reads: Reads,

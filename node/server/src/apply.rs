@@ -184,7 +184,10 @@ impl Apply {
     /// Tells everyone what changed.
     fn show(&self, state: &State, told: &mut Told) {
         let Meta {
-            members, settings, ..
+            members,
+            settings,
+            ledger,
+            ..
         } = &state.meta;
         self.pulse.set_applied(
             settings.is_open,
@@ -204,6 +207,12 @@ impl Apply {
             told.settings = *settings;
             let _ = self.driver.send(Input::SettingsChanged(*settings));
         }
+        if ledger.last_index() != told.scored {
+            told.scored = ledger.last_index();
+            let _ = self
+                .driver
+                .send(Input::ScoresChanged(ledger.scores().collect()));
+        }
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -216,6 +225,8 @@ impl Apply {
 struct Told {
     members: Members,
     settings: Settings,
+    /// Raft index of the batch whose scores were told.
+    scored: u64,
     /// The disk has no room.
     is_full: bool,
 }

@@ -12,6 +12,7 @@
 //! skipped), so variants are only ever added at the end.
 
 use bytes::Bytes;
+use raftery_behaviour::{RULES, Scoring};
 use raftery_ledger::LedgerBatch;
 use raftery_raft::MemberId;
 use raftery_store::{StoreError, WriteOp, WriteResult};
@@ -30,11 +31,8 @@ pub enum Command {
     Write(WriteOp),
     /// Clients are served from here on.
     Open,
-    /// Changes the unit of judging, for all members.
-    SetWindow {
-        /// Milliseconds.
-        window_ms: u64,
-    },
+    /// Changes how members are judged, for all members.
+    SetScoring(Scoring),
     /// Gives the ID that was added for these URLs to a blank disk.
     Bind {
         /// The blank disk.
@@ -122,6 +120,15 @@ pub enum CommandError {
         /// The cluster's.
         version: u32,
     },
+    /// A window was judged by rules that this build doesn't know.
+    #[error(
+        "a batch of the ledger is scored by rules {rules}; this build knows only {RULES}: was it \
+         written by a newer one?"
+    )]
+    Rules {
+        /// Those rules.
+        rules: u16,
+    },
     /// What was recorded of the membership can't be read.
     #[error("unknown or damaged record of the membership: was it written by a newer version?")]
     Protobuf(#[source] prost::DecodeError),
@@ -184,7 +191,7 @@ mod tests {
             origin: MemberId(7),
             request: 9,
         };
-        let command = Command::SetWindow { window_ms: 1000 };
+        let command = Command::SetScoring(Scoring::default());
         let data = encode(waiter_in, &command).unwrap();
         assert_eq!(waiter(&data).unwrap(), waiter_in);
         assert_eq!(decode(&data).unwrap(), command);

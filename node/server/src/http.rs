@@ -240,7 +240,11 @@ fn picture(handle: &Handle) -> Picture {
         score: handle
             .scores()
             .get(&raft.id.0)
-            .map_or(0, |(score, _)| *score),
+            .map_or(0, |(score, _)| score.slow().into()),
+        fast_score: handle
+            .scores()
+            .get(&raft.id.0)
+            .map_or(0, |(score, _)| score.fast().into()),
         ledger_last_index: ledger.last_index,
         ledger_exported_index: ledger.exported_index,
         ledger_pending: ledger.pending,
@@ -285,6 +289,8 @@ fn batch(row: &LedgerRow) -> Value {
         "window": row.batch.window,
         "at_unix_ms": row.batch.at_unix_ms,
         "window_ms": row.batch.window_ms,
+        "chain": row.chain.to_string(),
+        "scoring": row.batch.scoring,
         "verdicts": row.batch.verdicts.iter().map(verdict).collect::<Vec<_>>(),
         "intervals": row.batch.intervals,
     })

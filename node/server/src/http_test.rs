@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use raftery_behaviour::{MemberId, Reason, Window};
-use raftery_ledger::LedgerBatch;
+use raftery_behaviour::{MemberId, RULES, Reason, Window};
+use raftery_ledger::{Chain, LedgerBatch};
 
 use super::*;
 
@@ -56,7 +56,10 @@ fn batch_names_members_in_hexadecimal() {
     };
     let row = LedgerRow {
         index: 9,
+        chain: Chain::default(),
         batch: Arc::new(LedgerBatch {
+            rules: RULES,
+            scoring: None,
             term: 2,
             window: Window(3),
             at_unix_ms: 4,
@@ -69,6 +72,7 @@ fn batch_names_members_in_hexadecimal() {
         batch(&row),
         json!({
             "index": 9, "term": 2, "window": 3, "at_unix_ms": 4, "window_ms": 1000,
+            "chain": "0".repeat(64), "scoring": null,
             "verdicts": [{
                 "member": "00000000000000ab", "kind": "penalty", "points": -3,
                 "reason": "heartbeats_missed",

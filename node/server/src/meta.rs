@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
+use raftery_behaviour::{RULES, Scoring};
 use raftery_ledger::Ledger;
 use raftery_proto::peer as proto;
 use raftery_raft::{
@@ -21,28 +22,23 @@ use crate::error::MembershipError;
 use crate::members::{MemberRecord, Members};
 use crate::transport::codec;
 
-/// Unit of judging until the cluster is configured otherwise.
-pub const WINDOW_DEFAULT: Duration = Duration::from_secs(1);
-
 /// What all members share.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Settings {
     /// Clients are served.
     pub is_open: bool,
-    /// Unit of judging.
-    pub window: Duration,
+    /// How members are judged.
+    pub scoring: Scoring,
     /// What the cluster goes by. Not in these bytes: see [`Meta::encode`].
     #[serde(skip)]
     pub cluster_version: ClusterVersion,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            is_open: false,
-            window: WINDOW_DEFAULT,
-            cluster_version: ClusterVersion::LOWEST,
-        }
+impl Settings {
+    /// Unit of judging.
+    #[must_use]
+    pub fn window(&self) -> Duration {
+        Duration::from_millis(self.scoring.window_ms)
     }
 }
 
@@ -70,9 +66,9 @@ struct Encoded {
 }
 
 /// Before a cluster version was ever raised: what older builds read, which such a cluster may
-/// go back to.
-const LAYOUT_FIRST: u8 = 1;
-const LAYOUT_CLUSTER_VERSION: u8 = 2;
+/// go back to. (1 and 2 had another ledger in them; no release wrote them.)
+const LAYOUT_FIRST: u8 = 3;
+const LAYOUT_CLUSTER_VERSION: u8 = 4;
 
 /// What an entry says to [`Meta`].
 #[derive(Clone, Debug)]
@@ -151,7 +147,17 @@ impl Meta {
                 *applied = applied.raised_to(version)?;
                 Ok(Outcome::Done)
             }
-            Change::Command(command) => Ok(self.command(at, command)),
+            Change::Command(Command::Ledger(batch)) => {
+                if batch.rules != RULES {
+                    let rules = batch.rules;
+                    return Err(CommandError::Rules { rules });
+                }
+                let scoring = &self.settings.scoring;
+                self.ledger
+                    .apply_batch(at.index.0, at.term.0, batch, scoring);
+                Ok(Outcome::Done)
+            }
+            Change::Command(command) => Ok(self.command(command)),
             Change::Membership(change) => {
                 self.conf_change(at.index, &change)?;
                 Ok(Outcome::Membership)
@@ -159,14 +165,12 @@ impl Meta {
         }
     }
 
-    fn command(&mut self, at: LogId, command: Command) -> Outcome {
+    fn command(&mut self, command: Command) -> Outcome {
         match command {
             // The store's; and what may fail is looked at before.
-            Command::Write(_) | Command::SetClusterVersion { .. } => {}
+            Command::Write(_) | Command::SetClusterVersion { .. } | Command::Ledger(_) => {}
             Command::Open => self.settings.is_open = true,
-            Command::SetWindow { window_ms } => {
-                self.settings.window = Duration::from_millis(window_ms);
-            }
+            Command::SetScoring(scoring) => self.settings.scoring = scoring,
             Command::Bind {
                 incarnation,
                 peer_urls,
@@ -185,9 +189,6 @@ impl Meta {
             }
             Command::UpdateMember { id, peer_urls } => {
                 return Outcome::Updated(self.update(MemberId(id), peer_urls));
-            }
-            Command::Ledger(batch) => {
-                self.ledger.apply_batch(at.index.0, at.term.0, batch);
             }
             Command::LedgerExported { index } => self.ledger.mark_exported(index),
         }
@@ -325,6 +326,8 @@ pub fn taken(members: &Members, id: Option<MemberId>, urls: &[String]) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use raftery_behaviour::Window;
+    use raftery_ledger::LedgerBatch;
     use raftery_raft::Term;
 
     fn at(index: u64) -> LogId {
@@ -467,6 +470,29 @@ mod tests {
         meta.settings.cluster_version = ClusterVersion(unknown);
         let state = Meta::decode(&meta.encode().unwrap());
         assert!(matches!(state, Err(CommandError::ClusterVersion { .. })));
+    }
+
+    #[test]
+    fn a_batch_of_unknown_rules_ends_the_process_rather_than_being_skipped() {
+        let mut meta = added("http://a:1");
+        let mut batch = LedgerBatch {
+            rules: RULES,
+            term: 1,
+            window: Window(0),
+            at_unix_ms: 0,
+            window_ms: 1_000,
+            scoring: None,
+            verdicts: vec![],
+            intervals: vec![],
+        };
+        let apply = |meta: &mut Meta, index, batch: &LedgerBatch| {
+            meta.apply(at(index), Change::Command(Command::Ledger(batch.clone())))
+        };
+        assert!(apply(&mut meta, 5, &batch).is_ok());
+        batch.rules = RULES + 1;
+        let refused = apply(&mut meta, 6, &batch).unwrap_err();
+        assert!(matches!(refused, CommandError::Rules { rules } if rules == RULES + 1));
+        assert_eq!(meta.ledger.last_index(), 5);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! and tools work; the others begin with `raftery_`. Labels come from fixed sets only.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text::encode;
@@ -14,6 +14,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use raftery_config::{ETCD_API_VERSION, VERSION};
+use raftery_raft::Timers;
+
+/// A length of time.
+type Seconds = Gauge<f64, AtomicU64>;
 
 /// Everything that is counted. Tasks count as things happen; what only mirrors the node's
 /// state is set by whoever is about to encode it.
@@ -26,6 +30,9 @@ pub struct Metrics {
     malformed_messages: Counter,
     refused_peers: Counter,
     refused_snapshots: Counter,
+    resignations: Counter,
+    heartbeat_interval: Seconds,
+    election_timeout: Seconds,
     verdict_points: Gauge,
     verdicts: Family<KindLabel, Counter>,
     process: Process,
@@ -51,8 +58,10 @@ pub struct Picture {
     pub db_bytes: u64,
     /// What the cluster goes by; 0 while blank.
     pub cluster_version: u32,
-    /// Its own score.
+    /// Its own slow score.
     pub score: i64,
+    /// Its own fast score; 0: not judged yet.
+    pub fast_score: i64,
     /// Raft index of the newest batch of the ledger.
     pub ledger_last_index: u64,
     /// Raft index of the newest batch known exported.
@@ -74,6 +83,7 @@ struct Mirrored {
     db_bytes: Gauge,
     cluster_version: Gauge,
     score: Gauge,
+    fast_score: Gauge,
     ledger_last_index: Gauge,
     ledger_exported_index: Gauge,
     ledger_pending: Gauge,
@@ -130,6 +140,9 @@ impl Metrics {
             malformed_messages: Counter::default(),
             refused_peers: Counter::default(),
             refused_snapshots: Counter::default(),
+            resignations: Counter::default(),
+            heartbeat_interval: Seconds::default(),
+            election_timeout: Seconds::default(),
             verdict_points: Gauge::default(),
             verdicts: Family::default(),
             process: Process::default(),
@@ -190,6 +203,11 @@ impl Metrics {
                 "Snapshots not taken: broken off, truncated, or with a wrong checksum",
                 &self.refused_snapshots,
             ),
+            (
+                "raftery_resignations",
+                "Times that this member stopped leading because its disk hung",
+                &self.resignations,
+            ),
         ] {
             registry.register(name, help, counter.clone());
         }
@@ -198,6 +216,20 @@ impl Metrics {
             "How long syncs of the write-ahead log took",
             self.wal_sync_seconds.clone(),
         );
+        for (name, help, gauge) in [
+            (
+                "raftery_heartbeat_interval_seconds",
+                "How often this member beats when it leads",
+                &self.heartbeat_interval,
+            ),
+            (
+                "raftery_election_timeout_seconds",
+                "How long this member waits for a leader at least",
+                &self.election_timeout,
+            ),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
         registry.register(
             "raftery_verdicts",
             "Verdicts of leaders on this member by kind",
@@ -276,8 +308,13 @@ impl Metrics {
             ),
             (
                 "raftery_score",
-                "This member's own score, -1000 to 1000",
+                "This member's own slow score, -1000 to 1000: has it been good?",
                 &mirrored.score,
+            ),
+            (
+                "raftery_fast_score",
+                "This member's own fast score, 1 to 100: is it slow now?",
+                &mirrored.fast_score,
             ),
             (
                 "raftery_ledger_last_index",
@@ -312,6 +349,22 @@ impl Metrics {
     /// A sync of the write-ahead log took so long.
     pub fn observe_wal_sync(&self, took: Duration) {
         self.wal_sync_seconds.observe(took.as_secs_f64());
+    }
+
+    /// This member stopped leading because its disk hung.
+    pub fn count_resignation(&self) {
+        self.resignations.inc();
+    }
+
+    /// What this member's timers are.
+    pub fn set_timers(&self, timers: Timers) {
+        let Timers {
+            heartbeat_interval,
+            election_timeout,
+        } = timers;
+        self.heartbeat_interval
+            .set(heartbeat_interval.as_secs_f64());
+        self.election_timeout.set(election_timeout.as_secs_f64());
     }
 
     /// A message to or from a member was dropped.
@@ -363,6 +416,7 @@ impl Metrics {
         mirrored.db_bytes.set(signed(picture.db_bytes));
         mirrored.cluster_version.set(picture.cluster_version.into());
         mirrored.score.set(picture.score);
+        mirrored.fast_score.set(picture.fast_score);
         mirrored
             .ledger_last_index
             .set(signed(picture.ledger_last_index));

@@ -225,6 +225,7 @@ pub fn start(
     let timers = DriverConfig {
         heartbeat_interval: config.heartbeat_interval,
         election_timeout: config.election_timeout,
+        adaptive_timers: config.adaptive_timers,
     };
     let inbox = Inbox {
         inputs: inputs_in,

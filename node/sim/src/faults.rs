@@ -70,6 +70,11 @@ faults! {
     leader_suspensions: "suspensions of leaders",
     drifts: "clocks that drift",
     slow_applies: "state machines that lagged",
+    hung_machines: "state machines that hung for seconds",
+    uncounted: "heartbeats that weren't counted because their leader got nowhere",
+    retimed: "timers that were changed",
+    delays: "wishes that a member campaigned later",
+    resignations: "leaders that resigned",
     hasty_changes: "changes of membership asked for while one was pending",
     greedy_changes: "changes refused because too many would have lost their vote",
     lonely_hand_overs: "leaders cut off when they told another to campaign",
@@ -101,6 +106,7 @@ pub(crate) struct Weather {
     pub(crate) rotten: u32,
     /// Of a thousand batches of committed entries.
     pub(crate) slow_applies: u32,
+    pub(crate) judge_every: Duration,
     /// Of a thousand chunks of snapshots, each: lost, corrupted, doubled.
     pub(crate) bad_chunks: u32,
     /// Entries behind what is durable that stay in the log.
@@ -125,6 +131,7 @@ impl Weather {
             failed_syncs: rng.u32(0..3),
             rotten: rng.u32(0..300),
             slow_applies: rng.u32(0..100),
+            judge_every: Duration::from_millis(wild(rng, 100..1000, 30..100).into()),
             bad_chunks: rng.u32(0..120),
             catch_up: rng.u64(0..40),
             crash_every: Duration::from_millis(wild(rng, 600..3000, 150..600).into()),
@@ -147,6 +154,7 @@ impl Weather {
             failed_syncs: 0,
             rotten: 0,
             slow_applies: 0,
+            judge_every: Duration::MAX,
             bad_chunks: 0,
             catch_up: 20,
             crash_every: Duration::MAX,

@@ -75,6 +75,8 @@ pub(crate) enum Event {
     Resume { member: MemberId, life: u64 },
     /// A disk becomes slow for a while.
     SlowDisk,
+    /// Somebody is judged: timers, wishes for the next leader, a leader that gives up.
+    Judge,
     /// An ambush is laid.
     Ambush,
     /// Nothing but a moment at which an ambush looks around.
@@ -92,6 +94,7 @@ impl Event {
             | Self::Split
             | Self::Suspend
             | Self::SlowDisk
+            | Self::Judge
             | Self::Ambush => true,
             Self::Deliver { .. }
             | Self::Tick { .. }
@@ -114,7 +117,12 @@ impl Event {
     /// Whether it would spoil an ambush.
     pub(crate) fn disturbs(&self) -> bool {
         match self {
-            Self::Operate | Self::Crash | Self::Split | Self::Suspend | Self::SlowDisk => true,
+            Self::Operate
+            | Self::Crash
+            | Self::Split
+            | Self::Suspend
+            | Self::SlowDisk
+            | Self::Judge => true,
             Self::Deliver { .. }
             | Self::Tick { .. }
             | Self::Synced { .. }
@@ -165,6 +173,7 @@ impl Event {
             | Self::Suspend
             | Self::Resume { .. }
             | Self::SlowDisk
+            | Self::Judge
             | Self::Ambush
             | Self::Look => None,
         }

@@ -6,6 +6,7 @@ mod carry_out;
 mod clients;
 mod crash;
 mod happen;
+mod judge;
 mod operator;
 mod snapshots;
 
@@ -134,6 +135,7 @@ impl<'a> World<'a> {
             Event::Split,
             Event::Suspend,
             Event::SlowDisk,
+            Event::Judge,
             Event::Ambush,
         ] {
             self.again(event);

@@ -133,6 +133,9 @@ pub enum WhenDeleted {
 }
 
 /// Raft's timers.
+///
+/// They are the longest: as a rule members go by shorter ones, between 150ms and `electionTimeout`,
+/// which follow from the round trips, delays and syncs that they measure.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[x_kube(
     validation = Rule::new("duration(self.electionTimeout).getMilliseconds() >= 5*duration(self.heartbeatInterval).getMilliseconds()")
@@ -151,6 +154,9 @@ pub struct RaftSpec {
     /// follower waits a random time between this and twice this.
     #[serde(default = "default_election")]
     pub election_timeout: DurationText,
+    /// Whether members shorten both by what they measure; otherwise they stay as they are here.
+    #[serde(default = "default_adaptive")]
+    pub adaptive: bool,
 }
 
 /// How members are judged.
@@ -312,6 +318,7 @@ impl Default for RaftSpec {
         Self {
             heartbeat_interval: default_heartbeat(),
             election_timeout: default_election(),
+            adaptive: default_adaptive(),
         }
     }
 }
@@ -356,6 +363,10 @@ fn default_heartbeat() -> DurationText {
 
 fn default_election() -> DurationText {
     "1s".into()
+}
+
+fn default_adaptive() -> bool {
+    true
 }
 
 fn default_window() -> DurationText {

@@ -29,6 +29,8 @@ pub struct Desired {
     pub heartbeat_interval: Duration,
     /// Raft's election timeout.
     pub election_timeout: Duration,
+    /// Whether members shorten both by what they measure.
+    pub adaptive_timers: bool,
     /// Unit of judging.
     pub window: Duration,
     /// Silence after which a member is replaced.
@@ -139,6 +141,7 @@ impl Desired {
             storage: spec.storage.clone(),
             heartbeat_interval,
             election_timeout,
+            adaptive_timers: spec.raft.adaptive,
             window: duration("spec.behaviour.window", &spec.behaviour.window)?,
             unresponsive_after: duration(
                 "spec.healing.unresponsiveAfter",

@@ -32,6 +32,7 @@ pub(super) fn node_yaml(desired: &Desired) -> String {
         data_dir: Some(format!("{DATA_MOUNT}/data").into()),
         heartbeat_interval: Some(Interval(desired.heartbeat_interval)),
         election_timeout: Some(Interval(desired.election_timeout)),
+        adaptive_timers: Some(desired.adaptive_timers),
         listen_client_urls: everywhere(CLIENT_PORT),
         listen_peer_urls: everywhere(PEER_PORT),
         listen_metrics_urls: everywhere(METRICS_PORT),

@@ -55,7 +55,7 @@ fn pods_meet_the_restricted_standard() {
 #[test]
 fn the_configuration_is_what_a_node_parses() {
     let map = value(&config_map(&desired(json!({
-        "raft": {"heartbeatInterval": "50ms", "electionTimeout": "500ms"},
+        "raft": {"heartbeatInterval": "50ms", "electionTimeout": "500ms", "adaptive": false},
         "ledger": {"mongodb": {"managed": {}}},
     }))));
     let yaml = map["data"]["node.yaml"].as_str().unwrap();
@@ -65,6 +65,7 @@ fn the_configuration_is_what_a_node_parses() {
         options.heartbeat_interval.unwrap().0,
         std::time::Duration::from_millis(50)
     );
+    assert_eq!(options.adaptive_timers, Some(false));
     assert_eq!(
         options.data_dir.unwrap().to_str(),
         Some("/var/lib/raftery/data")
@@ -103,6 +104,7 @@ fn the_hash_covers_what_rolls_pods_and_nothing_else() {
     for rolls in [
         json!({"image": "node:2"}),
         json!({"raft": {"heartbeatInterval": "50ms"}}),
+        json!({"raft": {"adaptive": false}}),
         json!({"ledger": {"mongodb": {"uriSecretRef": {"name": "s"}}}}),
         json!({"pod": {"resources": {"limits": {"memory": "1Gi"}}}}),
         json!({"pod": {"annotations": {"a": "b"}}}),

@@ -1,4 +1,4 @@
-use raftery_behaviour::{AckTimes, Interval, Observation, Reason};
+use raftery_behaviour::{Observation, RULES, Reason};
 
 use super::*;
 
@@ -20,6 +20,8 @@ fn batch_of(term: u64, window: u64, verdicts: Vec<Verdict>) -> LedgerBatch {
         .collect();
     let window = Window(window);
     LedgerBatch {
+        rules: RULES,
+        scoring: None,
         term,
         window,
         at_unix_ms: 1_000,
@@ -29,25 +31,24 @@ fn batch_of(term: u64, window: u64, verdicts: Vec<Verdict>) -> LedgerBatch {
     }
 }
 
-fn interval(member: MemberId) -> Interval {
-    let times = AckTimes {
-        p50_micros: 300,
-        p95_micros: 900,
-        max_micros: 950,
-    };
-    let observation = Observation {
-        member,
+fn interval(member: MemberId) -> Observation {
+    Observation {
         heartbeats_sent: 10,
         heartbeats_acknowledged: 10,
-        heartbeats_missed: 0,
-        ack_times: Some(times),
-        lag_entries: 0,
         last_heard_ms: Some(12),
-    };
-    Interval {
-        heartbeat_interval_ms: 100,
-        observation,
+        ..Observation::blank(member)
     }
+}
+
+/// Applies by the scoring that a cluster begins with.
+fn apply(ledger: &mut Ledger, index: u64, term: u64, batch: LedgerBatch) -> Applied {
+    ledger.apply_batch(index, term, batch, &Scoring::default())
+}
+
+/// The slow scores by member.
+fn scores(ledger: &Ledger) -> Vec<(MemberId, i32)> {
+    let scores = ledger.scores();
+    scores.map(|(id, score)| (id, score.slow())).collect()
 }
 
 fn batch(term: u64, window: u64) -> LedgerBatch {
@@ -58,7 +59,7 @@ fn batch(term: u64, window: u64) -> LedgerBatch {
 fn ledger_with(count: u64) -> Ledger {
     let mut ledger = Ledger::with_retained_max(5);
     for window in 0..count {
-        let applied = ledger.apply_batch((window + 1) * 10, 1, batch(1, window));
+        let applied = apply(&mut ledger, (window + 1) * 10, 1, batch(1, window));
         assert_eq!(applied, Applied::Applied);
         ledger.check_invariants();
     }
@@ -74,11 +75,11 @@ fn a_window_is_counted_once_however_often_it_was_proposed() {
     let mut ledger = ledger_with(2);
     let before = ledger.clone();
     for window in [0, 1] {
-        let applied = ledger.apply_batch(99, 1, batch(1, window));
+        let applied = apply(&mut ledger, 99, 1, batch(1, window));
         assert_eq!(applied, Applied::Ignored(Ignored::AlreadyApplied));
     }
     assert_eq!(ledger, before);
-    assert_eq!(ledger.scores().collect::<Vec<_>>(), [(A, 2), (B, -6)]);
+    assert_eq!(scores(&ledger), [(A, 1), (B, -5)]);
 }
 
 #[test]
@@ -86,7 +87,7 @@ fn a_batch_counts_only_in_the_term_in_which_it_was_judged() {
     let mut ledger = ledger_with(1);
     let before = ledger.clone();
     // Proposed in term 1, carried into term 2 by a new leader.
-    let applied = ledger.apply_batch(20, 2, batch(1, 1));
+    let applied = apply(&mut ledger, 20, 2, batch(1, 1));
     assert_eq!(applied, Applied::Ignored(Ignored::ForeignTerm));
     assert_eq!(ledger, before);
 }
@@ -94,9 +95,9 @@ fn a_batch_counts_only_in_the_term_in_which_it_was_judged() {
 #[test]
 fn each_term_counts_its_windows_from_zero() {
     let mut ledger = ledger_with(3);
-    assert_eq!(ledger.apply_batch(40, 2, batch(2, 0)), Applied::Applied);
+    assert_eq!(apply(&mut ledger, 40, 2, batch(2, 0)), Applied::Applied);
     assert_eq!(ledger.last_window(), Some((2, Window(0))));
-    let stale = ledger.apply_batch(50, 1, batch(1, 3));
+    let stale = apply(&mut ledger, 50, 1, batch(1, 3));
     assert_eq!(stale, Applied::Ignored(Ignored::AlreadyApplied));
     ledger.check_invariants();
 }
@@ -106,10 +107,10 @@ fn scores_add_up_and_stay_within_their_bounds() {
     let mut ledger = Ledger::new();
     for window in 0..60 {
         let verdicts = vec![verdict(A, 40), verdict(B, -40)];
-        ledger.apply_batch(window + 1, 1, batch_of(1, window, verdicts));
+        apply(&mut ledger, window + 1, 1, batch_of(1, window, verdicts));
         ledger.check_invariants();
     }
-    assert_eq!(ledger.scores().collect::<Vec<_>>(), [(A, 1000), (B, -1000)]);
+    assert_eq!(scores(&ledger), [(A, 1000), (B, -1000)]);
     assert_eq!(
         ledger.last_verdict(B).map(|verdict| verdict.points),
         Some(-40)
@@ -119,7 +120,7 @@ fn scores_add_up_and_stay_within_their_bounds() {
         Some(Window(59))
     );
     ledger.remove_member(B);
-    assert_eq!(ledger.scores().collect::<Vec<_>>(), [(A, 1000)]);
+    assert_eq!(scores(&ledger), [(A, 1000)]);
     assert_eq!(ledger.last_verdict(B), None);
 }
 
@@ -152,7 +153,7 @@ fn exported_batches_are_dropped_first_and_leave_no_gap() {
     let mut ledger = ledger_with(5);
     ledger.mark_exported(50);
     for window in 5..10 {
-        ledger.apply_batch((window + 1) * 10, 1, batch(1, window));
+        apply(&mut ledger, (window + 1) * 10, 1, batch(1, window));
         ledger.check_invariants();
     }
     assert_eq!(indexes(&ledger.rows(0, 99)), [60, 70, 80, 90, 100]);
@@ -171,7 +172,7 @@ fn an_unexported_batch_is_dropped_only_with_its_gap_recorded() {
     // The export comes back, catches up and falls behind once more: another gap.
     ledger.mark_exported(80);
     for window in 8..14 {
-        ledger.apply_batch((window + 1) * 10, 1, batch(1, window));
+        apply(&mut ledger, (window + 1) * 10, 1, batch(1, window));
         ledger.check_invariants();
     }
     let later = Gap {
@@ -190,7 +191,7 @@ fn gaps_are_bounded_by_merging_the_oldest() {
         ledger.mark_exported(u64::MAX);
         for window in 0..6 {
             let window = 5 + round * 6 + window;
-            ledger.apply_batch((window + 1) * 10, 1, batch(1, window));
+            apply(&mut ledger, (window + 1) * 10, 1, batch(1, window));
         }
         ledger.check_invariants();
     }
@@ -203,4 +204,45 @@ fn batches_survive_the_encoding_of_the_log() {
     let batch = batch(3, 4);
     let bytes = postcard::to_stdvec(&batch).unwrap();
     assert_eq!(postcard::from_bytes::<LedgerBatch>(&bytes).unwrap(), batch);
+}
+
+#[test]
+fn several_verdicts_of_a_window_count_together_and_the_gravest_is_shown() {
+    let mut ledger = Ledger::new();
+    let slow = Verdict {
+        member: A,
+        points: -8,
+        reason: Reason::SlowDisk {
+            sync_micros: 90_000,
+            median_micros: 1_000,
+        },
+    };
+    let verdicts = vec![verdict(A, 5), slow.clone(), verdict(B, 1)];
+    apply(&mut ledger, 10, 1, batch_of(1, 0, verdicts));
+    assert_eq!(scores(&ledger), [(A, -3), (B, 1)]);
+    assert_eq!(ledger.last_verdict(A), Some(&slow));
+    let fast = |id| ledger.standing(id).map(|standing| standing.score.fast());
+    assert_eq!((fast(A), fast(B)), (Some(2), Some(1)));
+}
+
+#[test]
+fn the_chain_tells_any_change_of_any_batch() {
+    let mut ledger = ledger_with(3);
+    let same = ledger_with(3);
+    assert_eq!(ledger.chain(), same.chain());
+    let before = ledger.chain();
+    apply(&mut ledger, 40, 1, batch(1, 3));
+    assert_ne!(ledger.chain(), before);
+    let rows = ledger.rows(0, 9);
+    let follows =
+        |row: &LedgerRow, next: &LedgerRow| next.chain == row.chain.after(next.index, &next.batch);
+    assert!(follows(&rows[0], &rows[1]) && !follows(&rows[0], &rows[2]));
+    let mut changed = rows[1].clone();
+    let mut batch = changed.batch.as_ref().clone();
+    batch.verdicts[0].points += 1;
+    changed.batch = Arc::new(batch);
+    assert!(!follows(&rows[0], &changed));
+    changed = rows[1].clone();
+    changed.index += 1;
+    assert!(!follows(&rows[0], &changed));
 }

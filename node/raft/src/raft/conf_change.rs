@@ -104,13 +104,14 @@ impl Raft {
     /// hands over: the target would lack the entry, so its successor does it.
     pub(super) fn leave_joint(&mut self) {
         let is_joint = self.membership.is_joint() && self.has_committed_in_term();
-        if let Role::Leader(leader) = &mut self.role
-            && is_joint
-            && leader.pending_conf.is_none()
-            && leader.transfer.is_none()
-        {
-            let leave = Payload::ConfChange(ConfChange::LeaveJoint);
-            leader.pending_conf = Some(self.log.append(self.term, leave).index);
+        let is_free = matches!(&self.role, Role::Leader(leader)
+            if leader.pending_conf.is_none() && leader.transfer.is_none());
+        if !is_joint || !is_free {
+            return;
+        }
+        let leave = self.append_own(Payload::ConfChange(ConfChange::LeaveJoint));
+        if let Role::Leader(leader) = &mut self.role {
+            leader.pending_conf = Some(leave.index);
         }
     }
 }

@@ -22,9 +22,13 @@ impl Raft {
     }
 
     /// When the election timer fires. A follower's timeout is no shorter than its promise, so
-    /// that a promise delays it only after a start and when it has changed leaders.
+    /// that a promise delays it only after a start, when it has changed leaders, and when its
+    /// timeout has become shorter. The last leader's wish comes on top, by an election timeout at
+    /// most: everyone campaigns in the end.
     pub(super) fn election_due(&self) -> Instant {
-        self.timer.deadline().max(self.promises.end())
+        let election_timeout = self.timers.election_timeout;
+        let delay = self.delay.min(election_timeout);
+        (self.timer.deadline(election_timeout) + delay).max(self.promises.end())
     }
 
     /// Whether promises forbid to campaign or vote in `term`; `transfer` is the leader of the term
@@ -40,6 +44,7 @@ impl Raft {
 
     /// Asks whether an election could be won, without disturbing anyone: the term stays.
     fn pre_campaign(&mut self) {
+        self.campaigns_out_of_distrust();
         self.reset_timer();
         let mut poll = Poll::default();
         poll.record(self.me(), true);
@@ -115,7 +120,7 @@ impl Raft {
                 follower.leader.is_some()
                     && follower
                         .heard
-                        .is_some_and(|at| self.now.since(at) < self.config.election_timeout)
+                        .is_some_and(|at| self.now.since(at) < self.timers.election_timeout)
             }
             Role::PreCandidate(_) | Role::Candidate(_) => false,
         }

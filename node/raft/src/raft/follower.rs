@@ -1,10 +1,12 @@
 //! What a follower does with its leader's appends and heartbeats (§3.5).
 
+use std::time::Duration;
+
 use raftery_defects::{Defect, is_on};
 
 use super::Raft;
 use crate::role::Role;
-use crate::{Entry, LogId, LogIndex, MemberId, MessageBody};
+use crate::{Entry, Heartbeat, LogId, LogIndex, MemberId, MessageBody};
 
 impl Raft {
     /// Entries after `prev`. Accepted once they are durable: see [`Raft::report_accepted`].
@@ -15,6 +17,9 @@ impl Raft {
         entries: Vec<Entry>,
         commit: LogIndex,
     ) {
+        if !self.may_take_appends(from) {
+            return;
+        }
         self.hear_leader(from);
         if self.install.is_some() {
             // As if it was lost: what it says of this log is about to be out of date.
@@ -45,16 +50,31 @@ impl Raft {
     }
 
     /// The leader lives; everything up to `commit` was acknowledged by this member.
-    pub(super) fn on_heartbeat(&mut self, from: MemberId, number: u64, commit: LogIndex) {
-        self.hear_leader(from);
-        if self.install.is_none() {
-            self.follow_commit(from, commit);
+    pub(super) fn on_heartbeat(&mut self, from: MemberId, beat: &Heartbeat) {
+        let counts = self.looks_after_progress(from, beat.stalled);
+        if counts {
+            self.hear_leader(from);
+            self.delay = beat.delay;
+        } else if let Role::Follower(follower) = &mut self.role {
+            follower.leader = Some(from);
+        }
+        if self.install.is_none() && matches!(self.role, Role::Follower(_)) {
+            self.follow_commit(from, beat.commit);
         }
         // Promises nothing about the disk: the term in memory is enough, because a vote in a
         // higher one would have been cast after this answer.
-        let promise = self.config.election_timeout.min(self.config.promise_max);
-        self.promises.promise(self.now, promise, from, self.term);
-        let body = MessageBody::HeartbeatResponse { number, promise };
+        let promise = if counts {
+            self.timers.election_timeout.min(self.config.promise_max)
+        } else {
+            Duration::ZERO
+        };
+        if !promise.is_zero() {
+            self.promises.promise(self.now, promise, from, self.term);
+        }
+        let body = MessageBody::HeartbeatResponse {
+            number: beat.number,
+            promise,
+        };
         self.outbox.send(from, self.term, body);
     }
 
@@ -93,6 +113,9 @@ impl Raft {
         }
         if let Role::Follower(follower) = &mut self.role {
             follower.leader = Some(from);
+            if self.distrust.of == Some((from, self.term)) {
+                return;
+            }
             follower.heard = Some(self.now);
         }
         self.timer.since = self.now;

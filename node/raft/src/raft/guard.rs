@@ -5,8 +5,8 @@ use raftery_defects::{Defect, are_assertions_off, is_on};
 use super::Raft;
 use crate::role::Role;
 use crate::{
-    ConfChange, Entry, LogId, LogIndex, MemberId, MessageBody, Payload, PeerMessage, SnapshotMeta,
-    StepError, Term,
+    ConfChange, Entry, Heartbeat, LogId, LogIndex, MemberId, MessageBody, Payload, PeerMessage,
+    SnapshotMeta, StepError, Term,
 };
 
 /// Terms and indexes beyond this come from no honest peer; it leaves room to count on.
@@ -58,10 +58,12 @@ impl Raft {
                 .rival(from, term)
                 .or_else(|| bad_entries(term, *prev, entries))
                 .or_else(|| self.conflict_with_settled(term, *prev, entries)),
-            MessageBody::Heartbeat { commit, .. } => self.rival(from, term).or_else(|| {
-                // An index beyond the log isn't nonsense: see `Raft::follow_commit`.
-                (commit.0 > NUMBER_MAX).then_some("commit index out of range")
-            }),
+            MessageBody::Heartbeat(Heartbeat { commit, .. }) => {
+                self.rival(from, term).or_else(|| {
+                    // An index beyond the log isn't nonsense: see `Raft::follow_commit`.
+                    (commit.0 > NUMBER_MAX).then_some("commit index out of range")
+                })
+            }
             MessageBody::AppendAccepted { .. }
             | MessageBody::AppendRejected { .. }
             | MessageBody::HeartbeatResponse { .. } => self.bad_answer(term, body),
@@ -139,7 +141,7 @@ impl Raft {
             | MessageBody::Vote { .. }
             | MessageBody::VoteResponse { .. }
             | MessageBody::Append { .. }
-            | MessageBody::Heartbeat { .. }
+            | MessageBody::Heartbeat(_)
             | MessageBody::ReadIndex { .. }
             | MessageBody::ReadIndexResponse { .. }
             | MessageBody::TimeoutNow

@@ -10,7 +10,7 @@ use crate::lease::Lease;
 use crate::limits::UNCOMMITTED_BYTES_MAX;
 use crate::role::{Leader, Reads, Role};
 use crate::tracker::Progress;
-use crate::{Instant, LogId, LogIndex, MemberId, MessageBody, Payload, ProposeError};
+use crate::{Heartbeat, Instant, LogId, LogIndex, MemberId, MessageBody, Payload, ProposeError};
 
 impl Raft {
     pub(super) fn become_leader(&mut self) {
@@ -22,7 +22,9 @@ impl Raft {
         self.role = Role::Leader(Box::new(Leader {
             since: self.now,
             progress,
-            heartbeat_due: self.now + self.config.heartbeat_interval,
+            heartbeat_due: self.now + self.timers.heartbeat_interval,
+            moved: self.now,
+            delays: BTreeMap::new(),
             heartbeat: 0,
             reads: Reads::default(),
             lease: Lease::default(),
@@ -31,7 +33,7 @@ impl Raft {
             transfer: None,
         }));
         // Entries of earlier terms are committed by committing one of this term (§3.6.2).
-        self.log.append(self.term, Payload::Blank);
+        self.append_own(Payload::Blank);
     }
 
     pub(super) fn tick_leader(&mut self) {
@@ -126,10 +128,11 @@ impl Raft {
     /// One heartbeat round; it confirms the reads that came before it.
     pub(super) fn beat(&mut self) {
         self.attach_reads();
+        let stalled = self.stalled();
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        leader.heartbeat_due = self.now + self.config.heartbeat_interval;
+        leader.heartbeat_due = self.now + self.timers.heartbeat_interval;
         leader.lease.round_sent(leader.heartbeat, self.now);
         for (to, progress) in &leader.progress {
             let commit = if is_on(Defect::CommitBeyondTaken) {
@@ -137,11 +140,15 @@ impl Raft {
             } else {
                 self.log.commit().min(progress.matched)
             };
-            let body = MessageBody::Heartbeat {
+            let beat = Heartbeat {
                 number: leader.heartbeat,
                 commit,
+                interval: self.timers.heartbeat_interval,
+                stalled,
+                delay: leader.delays.get(to).copied().unwrap_or_default(),
             };
-            self.outbox.send(*to, self.term, body);
+            self.outbox
+                .send(*to, self.term, MessageBody::Heartbeat(beat));
         }
         self.confirm_reads();
     }
@@ -167,7 +174,7 @@ impl Raft {
         }
         leader.uncommitted_bytes += payload.len();
         self.advance(now);
-        Ok(self.log.append(self.term, payload))
+        Ok(self.append_own(payload))
     }
 
     /// Commits what a quorum of the voters holds durably, if the last of it is of the own term:

@@ -105,7 +105,7 @@ impl Raft {
         leader.lease.promised(from, number, promise);
         let has_waited = progress
             .appended_at
-            .is_some_and(|at| self.now.since(at) >= self.config.heartbeat_interval);
+            .is_some_and(|at| self.now.since(at) >= self.timers.heartbeat_interval);
         if has_waited {
             match &mut progress.state {
                 // The probe or its answer may be lost.

@@ -57,7 +57,7 @@ impl Raft {
             MessageBody::AppendRejected { rejected, hint } => {
                 self.on_append_rejected(from, rejected, hint);
             }
-            MessageBody::Heartbeat { number, commit } => self.on_heartbeat(from, number, commit),
+            MessageBody::Heartbeat(beat) => self.on_heartbeat(from, &beat),
             MessageBody::HeartbeatResponse { number, promise } => {
                 self.on_heartbeat_response(from, number, promise);
             }
@@ -86,7 +86,7 @@ impl Raft {
                 }
                 MessageBody::Vote { transfer: None, .. } if self.hears_a_leader() => false,
                 MessageBody::Append { .. }
-                | MessageBody::Heartbeat { .. }
+                | MessageBody::Heartbeat(_)
                 | MessageBody::TimeoutNow
                 | MessageBody::InstallSnapshot { .. } => {
                     self.become_follower(term, Some(from));
@@ -119,7 +119,7 @@ impl Raft {
             // refused vote for an answer to its new question.
             MessageBody::Vote { .. }
             | MessageBody::Append { .. }
-            | MessageBody::Heartbeat { .. }
+            | MessageBody::Heartbeat(_)
             | MessageBody::InstallSnapshot { .. } => MessageBody::HeartbeatResponse {
                 number: 0,
                 promise: Duration::ZERO,

@@ -1,5 +1,7 @@
 //! Leadership transfer (§3.10).
 
+use std::cmp::Reverse;
+
 use raftery_defects::{Defect, is_on};
 
 use super::Raft;
@@ -40,6 +42,30 @@ impl Raft {
         self.advance(now);
         self.maybe_hand_over();
         Ok(())
+    }
+
+    /// Stops leading at once, because this member can't do the work: who of the other voters holds
+    /// most of the log is told to campaign, and this one stands back for an election timeout. Gives
+    /// who was told; `None` when it doesn't lead, or there is nobody else. What waits for this leader
+    /// is lost as with any change of leaders.
+    pub fn resign(&mut self, now: Instant) -> Option<MemberId> {
+        self.advance(now);
+        let me = self.me();
+        let Role::Leader(leader) = &self.role else {
+            return None;
+        };
+        let delay = |id: &MemberId| leader.delays.get(id).copied().unwrap_or_default();
+        let others = self.membership.voters.iter().filter(|id| **id != me);
+        let rank = |id: &&MemberId| {
+            let matched = leader.progress.get(*id).map(|peer| peer.matched);
+            (matched, Reverse(delay(id)))
+        };
+        let to = *others.max_by_key(rank)?;
+        self.outbox.send(to, self.term, MessageBody::TimeoutNow);
+        // With the role goes the lease, and every read that waits.
+        self.become_follower(self.term, None);
+        self.timer.since = self.now + self.config.election_timeout;
+        Some(to)
     }
 
     /// Tells the target to campaign once it holds the whole log.

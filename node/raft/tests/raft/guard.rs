@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raftery_raft::{
-    ConfChange, Entry, LogIndex, MemberId, MessageBody, Payload, PersistSeq, Raft, StepError,
+    ConfChange, Entry, Heartbeat, LogIndex, MemberId, MessageBody, Payload, PersistSeq, Raft,
+    StepError,
 };
 
 use crate::cluster::{A, B, C};
@@ -86,10 +87,11 @@ fn malformed_appends_are_refused() {
 fn two_leaders_in_one_term_are_refused() {
     let mut raft = follower();
     assert!(refused(&mut raft, C, 5, append((3, 5), vec![])).contains("second leader"));
-    let beat = MessageBody::Heartbeat {
+    let beat = MessageBody::Heartbeat(Heartbeat {
         number: 1,
         commit: LogIndex(0),
-    };
+        ..Heartbeat::default()
+    });
     assert!(refused(&mut raft, C, 5, beat).contains("second leader"));
     assert!(refused(&mut raft, C, 5, MessageBody::TimeoutNow).contains("second leader"));
     assert!(refused(&mut leader(), B, 2, append((1, 1), vec![])).contains("second leader"));
@@ -131,20 +133,22 @@ fn answers_to_what_was_never_sent_are_refused() {
         },
     );
     let mut raft = follower();
-    let beat = MessageBody::Heartbeat {
+    let beat = MessageBody::Heartbeat(Heartbeat {
         number: 1,
         commit: LogIndex(u64::MAX),
-    };
+        ..Heartbeat::default()
+    });
     assert!(refused(&mut raft, A, 5, beat).contains("out of range"));
 }
 
 #[test]
 fn strangers_messages_and_impossible_terms_are_refused() {
     let mut raft = follower();
-    let beat = MessageBody::Heartbeat {
+    let beat = MessageBody::Heartbeat(Heartbeat {
         number: 1,
         commit: LogIndex(0),
-    };
+        ..Heartbeat::default()
+    });
     let before = format!("{raft:?}");
     let error = raft.step(at(500), message(A, C, 5, beat.clone()));
     assert_eq!(error, Err(StepError::WrongReceiver { to: C, me: B }));

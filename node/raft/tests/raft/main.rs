@@ -10,6 +10,7 @@ mod ready_follower;
 mod ready_leader;
 mod ready_snapshot;
 mod ready_standing;
+mod ready_timers;
 mod stories_disks;
 mod stories_elections;
 mod stories_joint;

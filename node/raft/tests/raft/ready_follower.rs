@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use raftery_raft::{ConfChange, Entry, LogIndex, MessageBody, Payload, Raft, Ready, RoleKind};
+use raftery_raft::{
+    ConfChange, Entry, Heartbeat, LogIndex, MessageBody, Payload, Raft, Ready, RoleKind,
+};
 
 use crate::cluster::{A, B, C, config, founded};
 use crate::member::{
@@ -183,10 +185,11 @@ fn a_moved_commit_index_alone_is_not_persisted() {
         message(A, B, 2, append(log_id(1, 1), vec![data(2, 2)], 1)),
     );
     persisted(&mut raft, 1);
-    let beat = MessageBody::Heartbeat {
+    let beat = MessageBody::Heartbeat(Heartbeat {
         number: 3,
         commit: LogIndex(2),
-    };
+        ..Heartbeat::default()
+    });
     let ready = step(&mut raft, message(A, B, 2, beat));
     let messages = vec![message(
         B,
@@ -278,10 +281,11 @@ fn an_answer_to_an_old_leader_confirms_no_heartbeat() {
         transfer: None,
     };
     step(&mut raft, message(A, B, 5, ask));
-    let beat = MessageBody::Heartbeat {
+    let beat = MessageBody::Heartbeat(Heartbeat {
         number: 3,
         commit: LogIndex(1),
-    };
+        ..Heartbeat::default()
+    });
     for body in [beat, append(log_id(1, 1), vec![], 1)] {
         let ready = step(&mut raft, message(A, B, 4, body));
         let answer = message(

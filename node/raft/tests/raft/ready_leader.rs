@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raftery_raft::{
-    LogIndex, MessageBody, PERSIST_BATCHES_IN_FLIGHT_MAX, Payload, PersistSeq, ProposeError, Ready,
-    RoleKind, Term, UNCOMMITTED_BYTES_MAX,
+    Heartbeat, LogIndex, MessageBody, PERSIST_BATCHES_IN_FLIGHT_MAX, Payload, PersistSeq,
+    ProposeError, Ready, RoleKind, Term, UNCOMMITTED_BYTES_MAX,
 };
 
 use crate::cluster::{A, B, C, HEARTBEAT, founded};
@@ -143,10 +143,14 @@ fn a_leader_beats_and_steps_down_without_a_quorum() {
     let due = raft.next_deadline();
     raft.tick(due);
     let ready = raft.take_ready().expect("heartbeats");
-    let body = MessageBody::Heartbeat {
+    let body = MessageBody::Heartbeat(Heartbeat {
         number: 1,
         commit: LogIndex(0),
-    };
+        interval: HEARTBEAT,
+        // Its first entry waits since it was elected.
+        stalled: HEARTBEAT,
+        delay: Duration::ZERO,
+    });
     assert_eq!(
         ready.messages,
         [message(A, B, 2, body.clone()), message(A, C, 2, body)]

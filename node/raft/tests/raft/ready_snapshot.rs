@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use raftery_raft::{
-    APPLY_BYTES_IN_FLIGHT_MAX, ConfChange, Entry, HardState, LogIndex, MemberId, Membership,
-    MessageBody, PROMISE_MAX, Payload, PeerState, Raft, RaftConfig, Ready, Recovered, RoleKind,
-    SnapshotMeta, Term,
+    APPLY_BYTES_IN_FLIGHT_MAX, ConfChange, Entry, HardState, Heartbeat, LogIndex, MemberId,
+    Membership, MessageBody, PROMISE_MAX, Payload, PeerState, Raft, RaftConfig, Ready, Recovered,
+    RoleKind, SnapshotMeta, Term,
 };
 
 use crate::cluster::{A, B, C, D, E, ELECTION, HEARTBEAT, config, founded};
@@ -143,10 +143,11 @@ fn nothing_is_handed_out_to_be_applied_while_a_snapshot_is_installed() {
     assert_eq!(step(&mut raft, message(A, B, 2, body)).committed.len(), 1);
     step(&mut raft, message(A, B, 2, install(5, 2)));
     raft.on_applied(at(20), LogIndex(2));
-    let beat = MessageBody::Heartbeat {
+    let beat = MessageBody::Heartbeat(Heartbeat {
         number: 1,
         commit: LogIndex(3),
-    };
+        ..Heartbeat::default()
+    });
     let ready = step(&mut raft, message(A, B, 2, beat));
     let heard = MessageBody::HeartbeatResponse {
         number: 1,
@@ -332,7 +333,7 @@ fn a_leader_cuts_what_is_applied_and_durable_and_no_snapshot_goes_to_the_dead() 
     raft.on_snapshot_sent(at(30), C, None);
     assert_eq!(state(&raft), PeerState::Replicate, "not asked for any more");
     assert_eq!(raft.status().role, RoleKind::Leader);
-    assert!(raft.next_deadline() <= at(30) + HEARTBEAT * 20);
+    assert!(raft.next_deadline() <= at(30) + HEARTBEAT * 21);
 }
 
 #[test]
@@ -343,10 +344,11 @@ fn a_follower_promises_while_it_installs_a_snapshot() {
     };
     let mut raft = Raft::new(at(0), settings, founded(&[A, B, C]));
     step(&mut raft, message(A, B, 2, install(5, 2)));
-    let beat = MessageBody::Heartbeat {
+    let beat = MessageBody::Heartbeat(Heartbeat {
         number: 1,
         commit: LogIndex(0),
-    };
+        ..Heartbeat::default()
+    });
     let ready = step(&mut raft, message(A, B, 2, beat));
     let heard = MessageBody::HeartbeatResponse {
         number: 1,

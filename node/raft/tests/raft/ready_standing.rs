@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use raftery_raft::{
-    LogIndex, MessageBody, PROMISE_MAX, Raft, RaftConfig, Ready, Recovered, RoleKind, Rollback,
-    Term,
+    Heartbeat, LogIndex, MessageBody, PROMISE_MAX, Raft, RaftConfig, Ready, Recovered, RoleKind,
+    Rollback, Term,
 };
 
 use crate::cluster::{A, B, C, config, founded};
@@ -120,10 +120,11 @@ fn a_log_that_reaches_what_was_lost_needs_no_repair() {
 #[test]
 fn a_heartbeat_beyond_the_log_shows_that_the_disk_went_back() {
     let mut raft = member(B);
-    let beat = MessageBody::Heartbeat {
+    let beat = MessageBody::Heartbeat(Heartbeat {
         number: 1,
         commit: LogIndex(4),
-    };
+        ..Heartbeat::default()
+    });
     let ready = step(&mut raft, message(A, B, 2, beat));
     let rejected = MessageBody::AppendRejected {
         rejected: LogIndex(4),

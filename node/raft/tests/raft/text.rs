@@ -52,7 +52,9 @@ fn body(body: &MessageBody) -> String {
         MessageBody::AppendRejected { rejected, hint } => {
             format!("rejected after {rejected}, try {}", log_id(*hint))
         }
-        MessageBody::Heartbeat { number, commit } => format!("Heartbeat {number} commit {commit}"),
+        MessageBody::Heartbeat(beat) => {
+            format!("Heartbeat {} commit {}", beat.number, beat.commit)
+        }
         MessageBody::HeartbeatResponse { number, promise } if promise.is_zero() => {
             format!("heard {number}")
         }

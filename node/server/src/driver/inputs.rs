@@ -1,16 +1,19 @@
 //! What the driver is told, by whom.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
+use raftery_behaviour::Score;
 use raftery_raft::{
     ConfChange, LogId, LogIndex, MemberId, PeerMessage, PersistSeq, Rollback, Status, TransferError,
 };
 use raftery_wal::WalError;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::Told;
 use super::waiters::ReadReply;
 use crate::apply::{Applied, Reply};
 use crate::cluster_version::ClusterVersion;
@@ -80,7 +83,25 @@ pub enum Input {
         id: MemberId,
         /// Its peer URLs.
         urls: Vec<String>,
+        /// Drawn by its start.
+        start: u64,
     },
+    /// A peer told what it measured.
+    PeerTold {
+        /// The peer.
+        id: MemberId,
+        /// What it told.
+        told: Box<Told>,
+    },
+    /// A peer answered a sign of life.
+    PeerAnswered {
+        /// The peer.
+        id: MemberId,
+        /// After so long.
+        took: Duration,
+    },
+    /// Another window was scored.
+    ScoresChanged(BTreeMap<raftery_behaviour::MemberId, Score>),
     /// The leader didn't append a command that was sent on to it.
     Refused {
         /// The command's number.

@@ -1,12 +1,21 @@
-//! The leader's judging: measures its followers, and every window turns what it measured into a
-//! batch for the ledger and a verdict for each follower.
+//! What this member measures of itself and, as a leader, of the others; every window it becomes a
+//! report to the leader, or a batch for the ledger and a verdict for each member.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use raftery_behaviour::{self as behaviour, Limits, Observer, Verdict, Window};
+use raftery_behaviour::{
+    self as behaviour, Event, Events, Limits, Meter, Observation, Observer, RULES, Report, Scoring,
+    Verdict, View, Views, Window,
+};
 use raftery_ledger::LedgerBatch;
-use raftery_raft::{Instant, MemberId, MessageBody, PeerMessage, RoleKind, Status, Term};
+use raftery_raft::{
+    Heartbeat, Instant, MemberId, MessageBody, PeerMessage, RoleKind, Status, Term, Timers,
+};
+
+/// The window of a term in which a leader enters how its predecessor was seen: by then its followers
+/// have told it.
+const FORMER_IS_JUDGED_IN: Window = Window(3);
 
 /// A verdict as its member is told it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,52 +28,89 @@ pub struct Notice {
     pub verdict: Verdict,
 }
 
-/// What a leader measures and judges in one term; nothing elsewhere.
+/// What a follower tells its leader.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Told {
+    /// The term in which it was measured.
+    pub term: Term,
+    /// What it measured.
+    pub report: Report,
+    /// How it saw the leader before.
+    pub former: Option<View>,
+}
+
+/// What a member measures and judges.
 #[derive(Debug)]
 pub(super) struct Judging {
+    me: MemberId,
     limits: Limits,
+    meter: Meter,
+    views: Views,
+    term: Term,
+    /// Whom it follows.
+    leader: Option<MemberId>,
+    /// When the present window began.
+    began: Instant,
     leading: Option<Leading>,
+    /// The term whose leader asked this member to take over.
+    asked_in: Option<Term>,
+    /// What peers' starts drew.
+    starts: BTreeMap<MemberId, u64>,
 }
 
 #[derive(Debug)]
 struct Leading {
-    term: Term,
     observer: Observer,
     /// The window being measured.
     window: Window,
-    began: Instant,
     /// Verdicts that their members haven't been told yet.
     untold: BTreeMap<MemberId, Notice>,
+    /// How the leader before was seen, by whom.
+    former: BTreeMap<MemberId, View>,
+    /// How members are judged, as far as this term's batches said so.
+    said: Option<Scoring>,
+    has_taken_over: bool,
 }
 
 impl Judging {
-    /// Judges by the node's timers.
+    /// Judges by the configured timers: they are the longest that anybody waits.
     #[must_use]
-    pub(super) fn new(heartbeat_interval: Duration, election_timeout: Duration) -> Self {
-        let limits = Limits::new(heartbeat_interval, election_timeout);
+    pub(super) fn new(me: MemberId, election_timeout: Duration) -> Self {
         Self {
-            limits,
+            me,
+            limits: Limits { election_timeout },
+            meter: Meter::default(),
+            views: Views::default(),
+            term: Term(0),
+            leader: None,
+            began: Instant::default(),
             leading: None,
+            asked_in: None,
+            starts: BTreeMap::new(),
         }
     }
 
     /// Role, term or membership changed.
     pub(super) fn status_changed(&mut self, now: Instant, status: &Status) {
+        if (self.term, self.leader) != (status.term, status.leader) {
+            self.meter.on_leader_changed();
+            self.began = now;
+        }
+        let is_new_term = self.term != status.term;
+        (self.term, self.leader) = (status.term, status.leader);
         if status.role != RoleKind::Leader {
             self.leading = None;
             return;
         }
-        if self
-            .leading
-            .as_ref()
-            .is_none_or(|leading| leading.term != status.term)
-        {
+        if self.leading.is_none() || is_new_term {
+            let before = self.views.before(status.term.0);
             self.leading = Some(Leading {
-                term: status.term,
                 observer: Observer::new(self.limits),
                 window: Window(0),
-                began: now,
                 untold: BTreeMap::new(),
+                former: before.map(|view| (self.me, view)).into_iter().collect(),
+                said: None,
+                has_taken_over: self.asked_in == Some(Term(status.term.0 - 1)),
             });
         }
         if let Some(leading) = &mut self.leading {
@@ -77,87 +123,225 @@ impl Judging {
     /// A message leaves; a heartbeat takes the receiver's verdict along.
     pub(super) fn on_send(&mut self, now: Instant, message: &PeerMessage) -> Option<Notice> {
         let leading = self.leading.as_mut()?;
-        let MessageBody::Heartbeat { number, .. } = message.body else {
-            return None;
-        };
-        leading.observer.on_sent(now.0, judged(message.to), number);
-        leading.untold.remove(&message.to)
+        let to = judged(message.to);
+        match &message.body {
+            MessageBody::Heartbeat(beat) => {
+                leading.observer.on_sent(now.0, to, beat.number);
+                leading.untold.remove(&message.to)
+            }
+            MessageBody::Append { entries, .. } => {
+                if let Some(last) = entries.last() {
+                    leading.observer.on_append(now.0, to, last.id.index.0);
+                }
+                None
+            }
+            _ => None,
+        }
     }
 
-    /// A message arrived.
-    pub(super) fn on_receive(&mut self, now: Instant, message: &PeerMessage) {
-        let Some(leading) = &mut self.leading else {
-            return;
-        };
-        if message.term != leading.term {
-            return;
-        }
+    /// A message arrived. Gives how long the answer to a heartbeat took.
+    pub(super) fn on_receive(&mut self, now: Instant, message: &PeerMessage) -> Option<Duration> {
         let from = judged(message.from);
-        if let MessageBody::HeartbeatResponse { number, .. } = message.body {
-            leading.observer.on_acknowledged(now.0, from, number);
-        } else {
-            leading.observer.on_heard(now.0, from);
+        if let Some(leading) = &mut self.leading {
+            let observer = &mut leading.observer;
+            if let MessageBody::Vote { transfer: None, .. } = message.body
+                && message.term > self.term
+            {
+                observer.on_event(from, Event::Campaigned);
+            }
+            if message.term != self.term {
+                return None;
+            }
+            return match message.body {
+                MessageBody::HeartbeatResponse { number, .. } => {
+                    observer.on_acknowledged(now.0, from, number)
+                }
+                MessageBody::AppendAccepted { matched } => {
+                    observer.on_append_accepted(now.0, from, matched.0);
+                    None
+                }
+                _ => {
+                    observer.on_heard(now.0, from);
+                    None
+                }
+            };
+        }
+        if message.term < self.term {
+            return None;
+        }
+        match &message.body {
+            MessageBody::Heartbeat(Heartbeat {
+                interval, commit, ..
+            }) => {
+                self.meter.on_heartbeat(now.0, *interval);
+                self.meter.on_commit(now.0, commit.0);
+            }
+            MessageBody::Append {
+                entries, commit, ..
+            } => {
+                self.meter.on_commit(now.0, commit.0);
+                if let Some(last) = entries.last() {
+                    self.meter.on_entries(now.0, last.id.index.0);
+                }
+            }
+            MessageBody::TimeoutNow => self.asked_in = Some(message.term),
+            _ => {}
+        }
+        None
+    }
+
+    /// A sync of the own log took so long.
+    pub(super) fn on_sync(&mut self, took: Duration) {
+        self.meter.on_sync(took);
+    }
+
+    /// The disk had lost a part of the log, whose repair began.
+    pub(super) fn on_repair(&mut self) {
+        self.meter.on_repair();
+    }
+
+    /// A peer answered after so long.
+    pub(super) fn on_round_trip(&mut self, peer: MemberId, took: Duration) {
+        self.meter.on_round_trip(judged(peer), took);
+    }
+
+    /// A follower told what it measured.
+    pub(super) fn on_told(&mut self, from: MemberId, told: Told) {
+        if let Some(leading) = &mut self.leading
+            && told.term == self.term
+        {
+            leading.observer.on_report(judged(from), told.report);
+            if let Some(view) = told.former.filter(|view| view.term < self.term.0) {
+                leading.former.insert(from, view);
+            }
         }
     }
 
-    /// When the window ends; `None` when not leading.
+    /// Something befell a peer.
+    pub(super) fn on_event(&mut self, peer: MemberId, event: Event) {
+        if let Some(leading) = &mut self.leading {
+            leading.observer.on_event(judged(peer), event);
+        }
+    }
+
+    /// A peer's handshake told what its start drew.
+    pub(super) fn on_start(&mut self, peer: MemberId, start: u64) {
+        let before = self.starts.insert(peer, start);
+        if before.is_some_and(|before| before != start) {
+            self.on_event(peer, Event::Restarted);
+        }
+    }
+
+    /// When the window ends; `None` for who neither leads nor follows.
     #[must_use]
     pub(super) fn window_ends(&self, window: Duration) -> Option<Instant> {
-        self.leading.as_ref().map(|leading| leading.began + window)
+        self.leader.map(|_| self.began + window)
     }
 
-    /// Ends the window and judges it. Call [`Judging::batch_proposed`] once the batch is in the
-    /// log: until then the window's number isn't used up, so that windows stay contiguous.
+    /// Ends a follower's window: what to tell whom. Nothing for a leader.
+    pub(super) fn report(
+        &mut self,
+        now: Instant,
+        oldest_write: Duration,
+        timers: Timers,
+        scoring: &Scoring,
+    ) -> Option<(MemberId, Told)> {
+        let leader = self.leader.filter(|leader| *leader != self.me)?;
+        self.began = now;
+        let report = self.finish_window(oldest_write, timers);
+        let former = self.views.before(self.term.0);
+        self.views
+            .add(judged(leader), self.term.0, &report, scoring);
+        let told = Told {
+            term: self.term,
+            report,
+            former,
+        };
+        Some((leader, told))
+    }
+
+    fn finish_window(&mut self, oldest_write: Duration, timers: Timers) -> Report {
+        self.meter.finish_window(
+            oldest_write,
+            timers.heartbeat_interval,
+            timers.election_timeout,
+        )
+    }
+
+    /// Ends a leader's window and judges it. Call [`Judging::batch_proposed`] once the batch is in
+    /// the log: until then the window's number isn't used up, so that windows stay contiguous.
     pub(super) fn judge(
         &mut self,
         now: Instant,
         status: &Status,
+        oldest_write: Duration,
+        timers: Timers,
+        scoring: &Scoring,
         at_unix_ms: u64,
     ) -> Option<LedgerBatch> {
+        let took = now.since(self.began);
+        self.began = now;
+        let own = self.finish_window(oldest_write, timers);
         let leading = self.leading.as_mut()?;
         for (id, progress) in &status.progress {
             let lag = status.last_index.0.saturating_sub(progress.matched.0);
             leading.observer.on_progress(judged(*id), lag);
         }
-        let took = now.since(leading.began);
-        leading.began = now;
-        let observations = leading.observer.finish_window(now.0);
-        let verdicts = observations
-            .iter()
-            .map(|o| behaviour::judge(o, &self.limits))
-            .collect();
-        let intervals = observations
-            .into_iter()
-            .map(|o| leading.observer.interval(o))
-            .collect();
+        let events = Events {
+            has_taken_over: std::mem::take(&mut leading.has_taken_over),
+            ..Events::default()
+        };
+        let mut seen = vec![Observation::of_leader(judged(self.me), events, own)];
+        seen.extend(leading.observer.finish_window(now.0));
+        let mut verdicts = behaviour::judge(&seen, &self.limits, scoring);
+        if leading.window == FORMER_IS_JUDGED_IN {
+            let views: Vec<_> = leading.former.values().copied().collect();
+            verdicts.extend(behaviour::judge_former(&views, scoring));
+        }
+        let intervals = seen.into_iter().map(Observation::for_ledger).collect();
         Some(LedgerBatch {
-            term: leading.term.0,
+            rules: RULES,
+            term: self.term.0,
             window: leading.window,
             at_unix_ms,
             window_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            scoring: (leading.said != Some(*scoring)).then_some(*scoring),
             verdicts,
             intervals,
         })
     }
 
-    /// The batch is in the log: its verdicts go out with the next heartbeats.
-    pub(super) fn batch_proposed(&mut self, verdicts: Vec<Verdict>) {
-        let Some(leading) = &mut self.leading else {
-            return;
-        };
+    /// The batch is in the log: its verdicts go out with the next heartbeats. Gives the verdict on
+    /// this member itself.
+    pub(super) fn batch_proposed(
+        &mut self,
+        said: Scoring,
+        verdicts: Vec<Verdict>,
+    ) -> Option<Notice> {
+        let leading = self.leading.as_mut()?;
+        leading.said = Some(said);
+        let mut notices: BTreeMap<MemberId, Notice> = BTreeMap::new();
         for verdict in verdicts {
-            let member = MemberId(verdict.member.0);
             let notice = Notice {
-                term: leading.term,
+                term: self.term,
                 window: leading.window,
                 verdict,
             };
-            leading.untold.insert(member, notice);
+            // The gravest is told.
+            let member = MemberId(notice.verdict.member.0);
+            let told = notices.entry(member).or_insert_with(|| notice.clone());
+            if notice.verdict.points < told.verdict.points {
+                *told = notice;
+            }
         }
+        let own = notices.remove(&self.me);
+        leading.untold.extend(notices);
         leading.window = leading.window.next();
+        own
     }
 }
 
-fn judged(id: MemberId) -> behaviour::MemberId {
+/// A member as judging names it.
+pub(super) fn judged(id: MemberId) -> behaviour::MemberId {
     behaviour::MemberId(id.0)
 }

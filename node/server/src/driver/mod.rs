@@ -10,7 +10,10 @@
 mod catch_up;
 mod inputs;
 mod judging;
+mod own_disk;
+mod timing;
 mod waiters;
+mod windows;
 mod world;
 
 use std::collections::BTreeSet;
@@ -19,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use raftery_behaviour::{Ceiling, Event, HandOver};
 use raftery_raft::{
     ConfChange, Instant, LogId, LogIndex, MemberId, Payload, PeerMessage, Raft, Status, StepError,
     Term, dispatch,
@@ -30,7 +34,9 @@ use tracing::{debug, error, info, warn};
 use self::catch_up::CatchUp;
 pub use self::inputs::{ClientInput, DriverHandle, Ended, Inbox, Input};
 use self::judging::Judging;
-pub use self::judging::Notice;
+pub use self::judging::{Notice, Told};
+use self::own_disk::OwnDisk;
+use self::timing::Timing;
 use self::waiters::{EntryWaiters, Readers};
 use self::world::World;
 use crate::apply::{Applied, ToApply};
@@ -67,6 +73,8 @@ pub struct DriverConfig {
     pub heartbeat_interval: Duration,
     /// How long a follower waits for a leader.
     pub election_timeout: Duration,
+    /// Whether those two are but the longest, and shorter ones follow from what is measured.
+    pub adaptive_timers: bool,
 }
 
 /// The driver task.
@@ -82,6 +90,7 @@ pub struct Driver {
     settings: Settings,
     shown_at: Instant,
     space: Space,
+    hand_over: HandOver,
     /// Whether anyone had room was last looked at then.
     left_at: Instant,
 }
@@ -128,9 +137,18 @@ impl Driver {
         status: watch::Sender<Status>,
         last_turn_ms: Arc<AtomicU64>,
     ) -> Self {
-        let judging = Judging::new(config.heartbeat_interval, config.election_timeout);
+        parts.metrics.set_timers(parts.raft.timers());
+        let started = parts.raft.status();
+        let mut judging = Judging::new(started.id, config.election_timeout);
+        if started.repairing {
+            judging.on_repair();
+        }
+        let ceiling = Ceiling {
+            heartbeat_interval: config.heartbeat_interval,
+            election_timeout: config.election_timeout,
+        };
         let world = World {
-            me: parts.raft.status().id,
+            me: started.id,
             now: clock::now(),
             wal: parts.wal,
             transport: parts.transport,
@@ -138,6 +156,8 @@ impl Driver {
             entries: EntryWaiters::default(),
             readers: Readers::default(),
             judging,
+            timing: Timing::new(ceiling, config.adaptive_timers),
+            own_disk: OwnDisk::default(),
             metrics: parts.metrics,
             leader: None,
             applied: parts.applied,
@@ -165,6 +185,7 @@ impl Driver {
                 store: true,
                 full_peers: BTreeSet::new(),
             },
+            hand_over: HandOver::default(),
             left_at: Instant::default(),
         }
     }
@@ -178,8 +199,10 @@ impl Driver {
             if let Some(ended) = self.drain_inputs() {
                 break ended;
             }
-            self.judge_window();
+            self.end_window();
             self.leave_if_full();
+            self.resign_if_outrun();
+            self.retime();
             self.ask_for_reads();
             self.turn();
             if self.world.is_removed {
@@ -268,6 +291,9 @@ impl Driver {
         match input {
             Input::Persisted { seq, sync_time } => {
                 self.world.metrics.observe_wal_sync(sync_time);
+                self.world.timing.on_sync(sync_time);
+                self.world.judging.on_sync(sync_time);
+                self.world.own_disk.on_durable(seq);
                 self.raft.on_persisted(now, seq);
             }
             Input::SpaceLow(refused) => {
@@ -291,7 +317,9 @@ impl Driver {
             }
             Input::PeerSpace { id, is_full } => {
                 if is_full {
-                    self.space.full_peers.insert(id);
+                    if self.space.full_peers.insert(id) {
+                        self.world.judging.on_event(id, Event::DiskFilled);
+                    }
                 } else {
                     self.space.full_peers.remove(&id);
                 }
@@ -325,7 +353,13 @@ impl Driver {
             }
             Input::MembersChanged(members) => self.world.transport.set_members(&members),
             Input::SettingsChanged(settings) => self.settings = settings,
-            Input::PeerSeen { id, urls } => self.world.transport.on_seen(id, &urls),
+            Input::PeerSeen { id, urls, start } => {
+                self.world.transport.on_seen(id, &urls);
+                self.world.judging.on_start(id, start);
+            }
+            Input::PeerTold { id, told } => self.world.judging.on_told(id, *told),
+            Input::PeerAnswered { id, took } => self.world.judging.on_round_trip(id, took),
+            Input::ScoresChanged(scores) => self.act_on_scores(now, &scores),
             Input::Refused { request, refusal } => {
                 self.world.entries.refuse(request, &refusal.into());
             }
@@ -362,7 +396,10 @@ impl Driver {
 
     fn on_peer(&mut self, message: PeerMessage) {
         let now = self.now();
-        self.world.judging.on_receive(now, &message);
+        if let Some(took) = self.world.judging.on_receive(now, &message) {
+            self.world.timing.on_round_trip(took);
+        }
+        self.world.timing.on_receive(now, &message);
         match self.raft.step(now, message) {
             Ok(()) => {}
             Err(error @ (StepError::WrongReceiver { .. } | StepError::Removed { .. })) => {
@@ -512,44 +549,6 @@ impl Driver {
         // Refused: no leader yet. They stay and ask again with the next turn, until they give up.
         if self.raft.read_index(self.world.now, id).is_ok() {
             self.world.readers.asked(self.world.now, id);
-        }
-    }
-
-    /// A leader judges each window, once the cluster is open.
-    fn judge_window(&mut self) {
-        let now = self.world.now;
-        let Settings {
-            window, is_open, ..
-        } = self.settings;
-        if self
-            .world
-            .judging
-            .window_ends(window)
-            .is_none_or(|ends| now < ends)
-        {
-            return;
-        }
-        let status = self.raft.status();
-        if !is_open || !status.has_committed_in_term {
-            return;
-        }
-        let Some(batch) = self.world.judging.judge(now, &status, clock::wall_ms()) else {
-            return;
-        };
-        let verdicts = batch.verdicts.clone();
-        if verdicts.is_empty() || !self.has_space() {
-            return; // Nobody to judge: a cluster of one. Or the reserve is for better things.
-        }
-        let data = match command::encode(NOBODY, &Command::Ledger(batch)) {
-            Ok(data) => data,
-            Err(error) => {
-                error!(%error, "a ledger batch can't be encoded");
-                return;
-            }
-        };
-        match self.raft.propose(now, Payload::Data(data)) {
-            Ok(_) => self.world.judging.batch_proposed(verdicts),
-            Err(error) => debug!(%error, "the ledger batch waits for the next window"),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use raftery_behaviour::Event;
 use raftery_raft::{
     Entry, Host, Instant, LogIndex, MemberId, PeerMessage, PersistBatch, ReadGrant, RoleKind,
     SnapshotMeta, Status, Term,
@@ -13,6 +14,8 @@ use tracing::info;
 
 use super::catch_up::CatchUp;
 use super::judging::Judging;
+use super::own_disk::OwnDisk;
+use super::timing::Timing;
 use super::waiters::{EntryWaiters, Readers};
 use crate::apply::ToApply;
 use crate::metrics::Metrics;
@@ -31,6 +34,8 @@ pub(super) struct World {
     pub(super) entries: EntryWaiters,
     pub(super) readers: Readers,
     pub(super) judging: Judging,
+    pub(super) timing: Timing,
+    pub(super) own_disk: OwnDisk,
     pub(super) metrics: Arc<Metrics>,
     pub(super) leader: Option<MemberId>,
     pub(super) applied: LogIndex,
@@ -53,6 +58,7 @@ pub(super) struct World {
 impl Host for World {
     fn persist(&mut self, batch: PersistBatch) {
         self.catch_up.written(&batch);
+        self.own_disk.on_write(self.now, &batch);
         self.wal.append(batch);
     }
 
@@ -79,6 +85,7 @@ impl Host for World {
 
     fn send_snapshot(&mut self, to: MemberId) {
         if self.sending.insert(to) {
+            self.judging.on_event(to, Event::NeedsSnapshot);
             self.snapshots.send(to, self.term, self.transport.urls(to));
         }
     }
@@ -109,6 +116,7 @@ impl Host for World {
         self.is_removed |=
             status.membership.removed.contains(&self.me) && status.role != RoleKind::Leader;
         self.judging.status_changed(self.now, &status);
+        self.timing.status_changed(&status);
         self.transport.set_removed(&status.membership.removed);
         self.pulse.set_raft(&status);
         self.changed_status = Some(status);

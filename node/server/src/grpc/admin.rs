@@ -4,8 +4,8 @@
 //! done, whatever configuration the caller planned against.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use raftery_behaviour::Scoring;
 use raftery_config::{VERSION, parse_url};
 use raftery_proto::admin as pb;
 use raftery_proto::admin::admin_server::Admin;
@@ -25,10 +25,6 @@ use crate::members::MemberRecord;
 const ROWS_DEFAULT: usize = 1_000;
 /// The most rows that one call gets.
 const ROWS_MAX: usize = 10_000;
-/// The shortest window: below it there is next to nothing to judge by.
-const WINDOW_MIN: Duration = Duration::from_millis(100);
-/// The longest window: an hour.
-const WINDOW_MAX: Duration = Duration::from_secs(3600);
 
 /// Lets nobody pass without the token.
 #[derive(Clone)]
@@ -267,18 +263,17 @@ impl Admin for AdminService {
         let Some(config) = request.into_inner().cluster_config else {
             return Err(Status::invalid_argument("cluster_config is missing"));
         };
-        let window = Duration::from_millis(config.window_ms);
-        if !(WINDOW_MIN..=WINDOW_MAX).contains(&window) {
-            return Err(Status::invalid_argument(format!(
-                "window_ms is {}: it must be from {} to {}",
-                config.window_ms,
-                WINDOW_MIN.as_millis(),
-                WINDOW_MAX.as_millis()
-            )));
-        }
+        let present = self.handle.scoring();
+        let scoring = Scoring {
+            window_ms: config.window_ms,
+            ..present
+        };
+        scoring
+            .validate()
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
         self.leading()?;
-        if self.handle.window() != window {
-            self.handle.configure(window).await.map_err(admin_status)?;
+        if scoring != present {
+            self.handle.configure(scoring).await.map_err(admin_status)?;
         }
         Ok(Response::new(pb::ConfigureResponse {}))
     }
@@ -345,7 +340,7 @@ fn status_response(handle: &Handle) -> pb::StatusResponse {
     response.config_index = raft.membership.index.0;
     response.members = members(handle, &raft);
     response.removed_ids = raft.membership.removed.iter().map(|id| id.0).collect();
-    let window_ms = u64::try_from(handle.window().as_millis()).unwrap_or(u64::MAX);
+    let window_ms = handle.scoring().window_ms;
     response.cluster_config = Some(pb::ClusterConfig { window_ms });
     response.rolled_back = raft.rolled_back.map(rolled_back).unwrap_or_default();
     response.repairing = raft.repairing;
@@ -395,7 +390,8 @@ fn members(handle: &Handle, raft: &Raft) -> Vec<pb::Member> {
             client_urls: record.client_urls,
             incarnation: record.incarnation.unwrap_or(0),
             is_learner: raft.membership.learners.contains(&id),
-            score,
+            score: score.slow().into(),
+            fast_score: score.fast().into(),
             last_verdict: verdict
                 .map(|verdict| format!("{:+} {}", verdict.points, verdict.reason.name()))
                 .unwrap_or_default(),

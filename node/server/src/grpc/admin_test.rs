@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use raftery_behaviour::{self as behaviour, Reason, Verdict, Window};
-use raftery_ledger::{LedgerBatch, LedgerRow};
+use raftery_behaviour::{self as behaviour, RULES, Reason, Verdict, Window};
+use raftery_ledger::{Chain, LedgerBatch, LedgerRow};
 use tonic::Code;
 
 use super::*;
@@ -71,6 +71,8 @@ fn batch(index: u64, members: u64) -> LedgerRow {
         reason: Reason::NotMeasured,
     };
     let batch = LedgerBatch {
+        rules: RULES,
+        scoring: None,
         term: 2,
         window: Window(index),
         at_unix_ms: 5,
@@ -80,6 +82,7 @@ fn batch(index: u64, members: u64) -> LedgerRow {
     };
     LedgerRow {
         index,
+        chain: Chain::default(),
         batch: Arc::new(batch),
     }
 }

@@ -8,6 +8,7 @@ mod views;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use raftery_behaviour::Scoring;
 use raftery_config::NodeConfig;
 use raftery_raft::{MemberId, Status};
 use raftery_store::{RangeOp, RangeResult, TxnOp, TxnResult, WriteOp, WriteResult};
@@ -256,13 +257,12 @@ impl Handle {
         self.as_leader(&Command::Open).await
     }
 
-    /// Changes the unit of judging, for all members.
+    /// Changes how members are judged, for all members. The caller has validated it.
     ///
     /// # Errors
     /// `NotLeader` elsewhere.
-    pub async fn configure(&self, window: Duration) -> Result<(), RequestError> {
-        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        self.as_leader(&Command::SetWindow { window_ms }).await
+    pub async fn configure(&self, scoring: Scoring) -> Result<(), RequestError> {
+        self.as_leader(&Command::SetScoring(scoring)).await
     }
 
     async fn as_leader(&self, command: &Command) -> Result<(), RequestError> {
@@ -363,11 +363,11 @@ impl Handle {
         &self.shared.metrics
     }
 
-    /// Unit of judging.
+    /// How members are judged.
     #[must_use]
-    pub fn window(&self) -> Duration {
+    pub fn scoring(&self) -> Scoring {
         let Some(running) = self.cell().get() else {
-            return crate::meta::WINDOW_DEFAULT;
+            return Scoring::default();
         };
         running
             .state
@@ -375,6 +375,6 @@ impl Handle {
             .expect("no holder of the lock panics")
             .meta
             .settings
-            .window
+            .scoring
     }
 }

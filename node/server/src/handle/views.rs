@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use raftery_behaviour::Verdict;
+use raftery_behaviour::{Score, Verdict};
 use raftery_ledger::LedgerRow;
 use raftery_raft::MemberId;
 
@@ -137,14 +137,14 @@ impl Handle {
 
     /// Scores and last verdicts by member.
     #[must_use]
-    pub fn scores(&self) -> BTreeMap<u64, (i64, Option<Verdict>)> {
+    pub fn scores(&self) -> BTreeMap<u64, (Score, Option<Verdict>)> {
         let Some(running) = self.cell().get() else {
             return BTreeMap::new();
         };
         let state = running.state.read().expect("no holder of the lock panics");
         let ledger = &state.meta.ledger;
-        let score = |(id, score): (raftery_behaviour::MemberId, i32)| {
-            (id.0, (i64::from(score), ledger.last_verdict(id).cloned()))
+        let score = |(id, score): (raftery_behaviour::MemberId, Score)| {
+            (id.0, (score, ledger.last_verdict(id).cloned()))
         };
         ledger.scores().map(score).collect()
     }

@@ -3,13 +3,98 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use raftery_behaviour::{self as behaviour, Link, Report, Times, View};
 use raftery_proto::peer as proto;
 use raftery_raft::{
-    ConfChange, Entry, LogId, LogIndex, MemberChange, MemberId, Membership, MessageBody, Payload,
-    PeerMessage, ReadId, Term,
+    ConfChange, Entry, Heartbeat, LogId, LogIndex, MemberChange, MemberId, Membership, MessageBody,
+    Payload, PeerMessage, ReadId, Term,
 };
 
 use super::Refusal;
+use crate::driver::Told;
+
+/// Encodes what a follower tells its leader.
+#[must_use]
+pub fn encode_told(told: Told) -> proto::Report {
+    let Told {
+        term,
+        report,
+        former,
+    } = told;
+    let link = |link: Link| proto::Link {
+        peer: link.peer.0,
+        round_trip_us: link.round_trip_micros,
+    };
+    proto::Report {
+        term: term.0,
+        syncs: report.syncs.map(encode_times),
+        oldest_write_us: report.oldest_write_micros,
+        lateness: report.lateness.map(encode_times),
+        commits: report.commits.map(encode_times),
+        links: report.links.into_iter().map(link).collect(),
+        heartbeat_interval_ms: report.heartbeat_interval_ms,
+        election_timeout_ms: report.election_timeout_ms,
+        repairs: report.repairs,
+        former: former.map(|view| proto::View {
+            leader: view.leader.0,
+            term: view.term,
+            windows: view.windows,
+            slow: view.slow,
+        }),
+    }
+}
+
+/// Decodes what a follower tells its leader. Any numbers make sense: they are only compared.
+#[must_use]
+pub fn decode_told(report: proto::Report) -> Told {
+    let link = |link: proto::Link| Link {
+        peer: behaviour::MemberId(link.peer),
+        round_trip_micros: link.round_trip_us,
+    };
+    Told {
+        term: Term(report.term),
+        former: report.former.map(|view| View {
+            leader: behaviour::MemberId(view.leader),
+            term: view.term,
+            windows: view.windows,
+            slow: view.slow,
+        }),
+        report: Report {
+            syncs: report.syncs.map(decode_times),
+            oldest_write_micros: report.oldest_write_us,
+            lateness: report.lateness.map(decode_times),
+            commits: report.commits.map(decode_times),
+            links: report.links.into_iter().take(LINKS_MAX).map(link).collect(),
+            heartbeat_interval_ms: report.heartbeat_interval_ms,
+            election_timeout_ms: report.election_timeout_ms,
+            repairs: report.repairs,
+        },
+    }
+}
+
+fn encode_times(times: Times) -> proto::Times {
+    proto::Times {
+        p50_us: times.p50_micros,
+        p95_us: times.p95_micros,
+        max_us: times.max_micros,
+    }
+}
+
+fn decode_times(times: proto::Times) -> Times {
+    Times {
+        p50_micros: times.p50_us,
+        p95_micros: times.p95_us,
+        max_micros: times.max_us,
+    }
+}
+
+/// For the wire: whole microseconds, rounded down.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Links that a report may speak of; more members there are not.
+const LINKS_MAX: usize = 64;
 
 /// A message that makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -59,15 +144,18 @@ fn encode_body(body: MessageBody) -> proto::message::Body {
                 hint: Some(log_id(hint)),
             })
         }
-        MessageBody::Heartbeat { number, commit } => Body::Heartbeat(proto::Heartbeat {
-            number,
-            commit: commit.0,
+        MessageBody::Heartbeat(beat) => Body::Heartbeat(proto::Heartbeat {
+            number: beat.number,
+            commit: beat.commit.0,
+            interval_us: micros(beat.interval),
+            stalled_us: micros(beat.stalled),
+            delay_us: micros(beat.delay),
         }),
         MessageBody::HeartbeatResponse { number, promise } => {
             Body::HeartbeatResponse(proto::HeartbeatResponse {
                 number,
                 // Rounded down: the leader must not rely on more than what was promised.
-                promise_us: u64::try_from(promise.as_micros()).unwrap_or(u64::MAX),
+                promise_us: micros(promise),
             })
         }
         MessageBody::ReadIndex { id } => Body::ReadIndex(proto::ReadIndex { id: id.0 }),
@@ -125,10 +213,13 @@ fn decode_body(body: proto::message::Body) -> Result<MessageBody, CodecError> {
             rejected: LogIndex(b.rejected),
             hint: read_log_id(b.hint)?,
         },
-        Body::Heartbeat(b) => MessageBody::Heartbeat {
+        Body::Heartbeat(b) => MessageBody::Heartbeat(Heartbeat {
             number: b.number,
             commit: LogIndex(b.commit),
-        },
+            interval: Duration::from_micros(b.interval_us),
+            stalled: Duration::from_micros(b.stalled_us),
+            delay: Duration::from_micros(b.delay_us),
+        }),
         // Raft takes no promise for longer than the longest there is.
         Body::HeartbeatResponse(b) => MessageBody::HeartbeatResponse {
             number: b.number,
@@ -405,10 +496,13 @@ mod tests {
                 rejected: LogIndex(7),
                 hint: at(1, 3),
             },
-            MessageBody::Heartbeat {
+            MessageBody::Heartbeat(Heartbeat {
                 number: 3,
                 commit: LogIndex(4),
-            },
+                interval: Duration::from_micros(30_001),
+                stalled: Duration::from_millis(7),
+                delay: Duration::from_micros(12),
+            }),
             MessageBody::HeartbeatResponse {
                 number: 3,
                 promise: Duration::from_micros(1_000_001),

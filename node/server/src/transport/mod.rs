@@ -20,7 +20,7 @@ use self::peer::Peer;
 pub use self::service::PeerService;
 pub use self::snapshot::{Received, Receiving, SnapshotSender};
 use crate::cluster_version::Supported;
-use crate::driver::{Input, Notice};
+use crate::driver::{Input, Notice, Told};
 use crate::error::RequestError;
 use crate::members::Members;
 use crate::metrics::Metrics;
@@ -57,6 +57,8 @@ pub struct Me {
 enum Outgoing {
     /// A message of Raft's, with the verdict that travels with it.
     Raft(PeerMessage, Option<Notice>),
+    /// What this member measured.
+    Told(Box<Told>),
     /// Append this command, whose client waits here.
     Command(Bytes),
     /// A command with this number wasn't appended.
@@ -125,6 +127,11 @@ impl Transport {
             recorded: BTreeSet::new(),
             removed: BTreeSet::new(),
         }
+    }
+
+    /// Tells a leader what was measured.
+    pub fn tell(&self, leader: MemberId, told: Told) {
+        self.queue(leader, Outgoing::Told(Box::new(told)));
     }
 
     /// Queues a message, or drops it when its receiver's queue is full or unknown.

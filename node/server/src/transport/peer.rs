@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raftery_proto::peer::{self as proto, peer_notice};
-use raftery_raft::{LogIndex, MemberId, Rollback, Term};
+use raftery_raft::{Instant, LogIndex, MemberId, Rollback, Term};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use tracing::{debug, info};
 
 use super::{Me, Outgoing, PROTOCOL, Refusal, client, codec};
+use crate::clock;
 use crate::cluster_version::{ClusterVersion, Supported};
 use crate::command;
 use crate::driver::{Input, Notice};
@@ -31,6 +33,8 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 const FRAME_MESSAGES_MAX: usize = 256;
 /// Bytes of entries after which a frame is sent.
 const FRAME_BYTES_SOFT: usize = 1 << 20;
+/// How often the way to a peer and back is measured.
+const SIGN_EVERY: Duration = Duration::from_millis(250);
 /// Frames between this task and the connection. Few: what is queued here can't be dropped.
 const FRAMES_IN_FLIGHT: usize = 4;
 
@@ -43,6 +47,28 @@ pub(super) struct Peer {
     pub(super) inputs: mpsc::UnboundedSender<Input>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) supported: Arc<Supported>,
+}
+
+/// The last sign of life that was sent, which the peer gives back.
+#[derive(Default)]
+struct Sign {
+    number: u64,
+    sent: Option<Instant>,
+}
+
+impl Sign {
+    fn next(&mut self) -> u64 {
+        self.number += 1;
+        self.sent = Some(clock::now());
+        self.number
+    }
+
+    /// How long the last one took, if this is its answer.
+    fn answered(&mut self, number: u64) -> Option<Duration> {
+        let sent = self.sent.filter(|_| number == self.number)?;
+        self.sent = None;
+        Some(clock::now().since(sent))
+    }
 }
 
 /// How a stream ended.
@@ -82,7 +108,7 @@ impl Peer {
             loop {
                 match queue.try_recv() {
                     Ok(Outgoing::Command(command)) => self.give_back(&command),
-                    Ok(Outgoing::Raft(..) | Outgoing::Refusal(..)) => {}
+                    Ok(Outgoing::Raft(..) | Outgoing::Told(_) | Outgoing::Refusal(..)) => {}
                     Err(mpsc::error::TryRecvError::Empty) => break,
                     Err(mpsc::error::TryRecvError::Disconnected) => return,
                 }
@@ -139,10 +165,28 @@ impl Peer {
         notices: &mut Streaming<proto::PeerNotice>,
     ) -> StreamEnd {
         let mut waiting = Vec::with_capacity(FRAME_MESSAGES_MAX);
+        let mut signs = tokio::time::interval(SIGN_EVERY);
+        signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sign = Sign::default();
         loop {
             tokio::select! {
+                _ = signs.tick() => {
+                    let frame = proto::PeerFrame {
+                        sign_of_life: sign.next(),
+                        is_full: self.pulse.is_full(),
+                        ..Default::default()
+                    };
+                    // What queues is no measure of the way: without room it waits for the next time.
+                    let _ = frames.try_send(frame);
+                }
                 notice = notices.message() => match notice {
-                    Ok(Some(notice)) => self.on_notice(&notice),
+                    Ok(Some(notice)) => {
+                        if let Some(took) = sign.answered(notice.sign_of_life) {
+                            let id = self.id;
+                            let _ = self.inputs.send(Input::PeerAnswered { id, took });
+                        }
+                        self.on_notice(&notice);
+                    }
                     Ok(None) => return StreamEnd::Broken("closed by the peer".to_owned()),
                     Err(status) => return StreamEnd::Broken(status.message().to_owned()),
                 },
@@ -242,6 +286,7 @@ fn into_frames(messages: impl Iterator<Item = Outgoing>) -> Vec<proto::PeerFrame
                     frame.verdict = Some(verdict(&notice));
                 }
             }
+            Outgoing::Told(told) => frame.report = Some(codec::encode_told(*told)),
             Outgoing::Command(command) => frame.commands.push(command),
             Outgoing::Refusal(request, reason) => frame.refusals.push(proto::Refusal {
                 request,
@@ -264,7 +309,7 @@ fn size(outgoing: &Outgoing) -> usize {
             _ => 0,
         },
         Outgoing::Command(command) => command.len(),
-        Outgoing::Refusal(..) => 0,
+        Outgoing::Told(_) | Outgoing::Refusal(..) => 0,
     };
     OVERHEAD_BYTES + payload
 }

@@ -137,6 +137,7 @@ impl peer_server::Peer for PeerService {
             let _ = running.driver.inputs.send(Input::PeerSeen {
                 id: from,
                 urls: hello.peer_urls,
+                start: hello.start,
             });
             let incoming = Incoming {
                 handle: self.handle.clone(),
@@ -376,6 +377,23 @@ impl Incoming {
                 .driver
                 .inputs
                 .send(Input::PeerSpace { id, is_full });
+        }
+        if frame.sign_of_life != 0 {
+            let answer = proto::PeerNotice {
+                sign_of_life: frame.sign_of_life,
+                ..Default::default()
+            };
+            // One that doesn't go out at once would only tell of a queue.
+            let _ = self.notices.try_send(Ok(answer));
+        }
+        if let Some(report) = frame.report {
+            let told = Box::new(codec::decode_told(report));
+            let id = self.from;
+            let _ = self
+                .running
+                .driver
+                .inputs
+                .send(Input::PeerTold { id, told });
         }
         if let Some(verdict) = frame.verdict {
             self.running.on_verdict(self.from, &verdict);

@@ -78,6 +78,9 @@ impl World<'_> {
                 shadow: &member.disk.shadow,
             })?;
         }
+        let is_uncounted = matches!(message.body, MessageBody::HeartbeatResponse { number: 1.., promise }
+            if promise.is_zero());
+        self.report.faults.uncounted += u64::from(is_uncounted);
         self.report.transfers += u64::from(message.body == MessageBody::TimeoutNow);
         let calm = Weather::calm();
         let weather = if self.scene.is_still {
@@ -168,8 +171,14 @@ impl World<'_> {
         let is_ambushed = self.scene.slow_machine == Some(id);
         if is_ambushed || happens(&mut self.rng, self.weather.slow_applies) {
             self.faults().slow_applies += 1;
-            let least = if is_ambushed { 60_000 } else { 1_000 };
-            let takes = micros(&mut self.rng, least, 100_000);
+            let takes = if is_ambushed {
+                micros(&mut self.rng, 60_000, 100_000)
+            } else if happens(&mut self.rng, 2) {
+                self.faults().hung_machines += 1;
+                micros(&mut self.rng, 1_200_000, 4_000_000)
+            } else {
+                micros(&mut self.rng, 1_000, 100_000)
+            };
             self.after(takes, Event::Apply { member: id, life });
             return Ok(());
         }

@@ -31,7 +31,7 @@ impl World<'_> {
         leader.or_else(|| self.rng.choice(running))
     }
 
-    fn leads(&self, id: MemberId) -> bool {
+    pub(super) fn leads(&self, id: MemberId) -> bool {
         self.members[&id]
             .shown()
             .is_some_and(|status| status.role == RoleKind::Leader)

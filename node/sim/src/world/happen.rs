@@ -139,6 +139,10 @@ impl World<'_> {
                 self.slow_disk();
                 Ok(())
             }
+            Event::Judge => {
+                self.again(Event::Judge);
+                self.judge()
+            }
             Event::Ambush => self.lay_ambush(),
             Event::Look => Ok(()),
         }
@@ -160,6 +164,7 @@ impl World<'_> {
             Event::Split => self.weather.partition_every,
             Event::Suspend => self.weather.suspend_every,
             Event::SlowDisk => self.weather.slow_disk_every,
+            Event::Judge => self.weather.judge_every,
             Event::Ambush => self.weather.ambush_every,
             Event::Deliver { .. }
             | Event::Tick { .. }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use raftery_raft::{ConfChange, Instant, LogIndex, MemberId, MessageBody, PeerMessage};
+use raftery_raft::{ConfChange, Heartbeat, Instant, LogIndex, MemberId, MessageBody, PeerMessage};
 
 use super::halves::{Halves, joint_since, last};
 use super::{Clients, Next, Plot};
@@ -129,5 +129,5 @@ fn accepts(message: &PeerMessage) -> Option<LogIndex> {
 }
 
 fn says_left(message: &PeerMessage, leave: LogIndex) -> bool {
-    matches!(message.body, MessageBody::Heartbeat { commit, .. } if commit >= leave)
+    matches!(message.body, MessageBody::Heartbeat(Heartbeat { commit, .. }) if commit >= leave)
 }
