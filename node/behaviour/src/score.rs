@@ -68,8 +68,7 @@ impl Score {
     /// After one more window of this length that earned `points`, and in which it was slow or not.
     #[must_use]
     pub fn after(self, points: i32, is_slow: bool, window_ms: u64, scoring: &Scoring) -> Self {
-        // What a leader writes for the length of a window is bounded here, for all members alike.
-        let window = i64::try_from(window_ms.clamp(1, 60_000)).unwrap_or(60_000);
+        let window = bounded_window(window_ms);
         let fast = i64::from(self.fast_milli);
         let fast = if is_slow {
             fast * 2
@@ -77,14 +76,30 @@ impl Score {
             fast - window * i64::from(FAST_MAX * MILLI) / signed(scoring.recovery_ms)
         };
         let slow = i64::from(self.slow_milli);
-        // Half after the half-life: the rate is ln 2 over it.
-        let time_constant = signed(scoring.half_life_ms) * 1_443 / 1_000;
-        let slow = slow - slow * window / time_constant + i64::from(points) * i64::from(MILLI);
+        let slow =
+            slow - slow * window / time_constant(scoring) + i64::from(points) * i64::from(MILLI);
         Self {
             fast_milli: bounded(fast, FAST_MIN, FAST_MAX),
             slow_milli: bounded(slow, SLOW_MIN, SLOW_MAX),
         }
     }
+}
+
+/// What one more window leaves of earlier points, of 1. For explaining a slow score to people; the
+/// score itself is computed in whole numbers.
+#[must_use]
+pub fn share_kept(window_ms: u64, scoring: &Scoring) -> f64 {
+    1.0 - bounded_window(window_ms) as f64 / time_constant(scoring) as f64
+}
+
+/// What a leader writes for the length of a window is bounded here, for all members alike.
+fn bounded_window(window_ms: u64) -> i64 {
+    i64::try_from(window_ms.clamp(1, 60_000)).unwrap_or(60_000)
+}
+
+/// Half after the half-life: the rate is ln 2 over it.
+fn time_constant(scoring: &Scoring) -> i64 {
+    signed(scoring.half_life_ms) * 1_443 / 1_000
 }
 
 fn bounded(milli: i64, min: i32, max: i32) -> i32 {
@@ -141,6 +156,17 @@ mod tests {
             .after(0, false, 1_000, &scoring);
         assert!((long.slow() - short.slow()).abs() <= 1);
         assert!((long.fast() - short.fast()).abs() <= 1);
+    }
+
+    #[test]
+    fn the_share_that_is_kept_explains_what_is_left_of_a_deed() {
+        let repaired = after(Score::default(), 1, -100, false);
+        let later = after(repaired, 300, 0, false);
+        let explained = -100.0 * share_kept(WINDOW, &Scoring::default()).powi(300);
+        assert!(
+            (f64::from(later.slow()) - explained).abs() < 1.5,
+            "{later:?}, {explained}"
+        );
     }
 
     #[test]

@@ -73,6 +73,9 @@ pub enum ConfigError {
     /// Nobody wants to wait that long for a leader; etcd has the same limit.
     #[error("--election-timeout={} must be at most 50s", format_duration(*.0))]
     ElectionTimeoutTooLong(Duration),
+    /// Too short to be of use, or longer than MongoDB can count.
+    #[error("--ledger-retention={} must be 0 (for ever), or from 1h to 68years", format_duration(*.0))]
+    Retention(Duration),
     /// Others would be told to connect to a default that isn't listened on.
     #[error("--advertise-client-urls is required when --listen-client-urls is set")]
     AdvertiseClientUrlsMissing,

@@ -14,6 +14,11 @@ const HEARTBEATS_PER_ELECTION_MIN: u32 = 5;
 /// The longest election timeout, as with etcd.
 const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(50);
 
+/// What is exported must not expire before it is looked at.
+const RETENTION_MIN: Duration = Duration::from_secs(3_600);
+/// MongoDB counts the seconds of an expiry in 31 bits.
+const RETENTION_MAX: Duration = Duration::from_secs(i32::MAX as u64);
+
 const NAME: &str = "default";
 const TOKEN: &str = "etcd-cluster";
 const CLIENT_PORT: u16 = 2379;
@@ -30,6 +35,7 @@ const QUOTA_BYTES: u64 = 2 << 30;
 /// - a static start knows this node under its name and its peer URLs, and no URL twice
 /// - a managed start has an admin service, and an admin service that can be reached from
 ///   outside has a token
+/// - the ledger's retention is none, or an hour to 68 years
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeConfig {
     /// Name of this member.
@@ -69,6 +75,8 @@ pub struct NodeConfig {
     pub admin_token_file: Option<PathBuf>,
     /// File with the URI of the MongoDB that the ledger is exported to.
     pub ledger_mongodb_uri_file: Option<PathBuf>,
+    /// How long verdicts and intervals stay in MongoDB; `None`: for ever.
+    pub ledger_retention: Option<Duration>,
 }
 
 /// How a node without data comes to a cluster. One with data resumes as who it is.
@@ -113,6 +121,7 @@ impl Default for NodeConfig {
             log_format: LogFormat::Json,
             admin_token_file: None,
             ledger_mongodb_uri_file: None,
+            ledger_retention: None,
         }
     }
 }
@@ -191,6 +200,10 @@ impl NodeConfig {
             log_format: said.log_format.unwrap_or(default.log_format),
             admin_token_file: said.admin_token_file,
             ledger_mongodb_uri_file: said.ledger_mongodb_uri_file,
+            ledger_retention: said
+                .ledger_retention
+                .map(|retention| retention.0)
+                .filter(|retention| !retention.is_zero()),
         };
         config.validate()?;
         Ok(config)
@@ -200,6 +213,12 @@ impl NodeConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_timers()?;
         self.validate_addresses()?;
+        let is_possible = |retention| (RETENTION_MIN..=RETENTION_MAX).contains(&retention);
+        if let Some(retention) = self.ledger_retention
+            && !is_possible(retention)
+        {
+            return Err(ConfigError::Retention(retention));
+        }
         let is_word = |c: char| c != '=' && c != ',' && !c.is_whitespace();
         if self.name.is_empty() || !self.name.chars().all(is_word) {
             return Err(ConfigError::Name(self.name.clone()));

@@ -163,6 +163,12 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ledger_mongodb_uri_file: Option<PathBuf>,
 
+    /// How long verdicts and measured intervals stay in MongoDB, as 720h and at least 1h; 0 means
+    /// for ever [default: 0].
+    #[arg(long, value_name = "TIME", help_heading = ADMIN)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledger_retention: Option<Interval>,
+
     /// debug, info, warn or error [default: info].
     #[arg(long, value_name = "LEVEL", help_heading = LOG)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -201,6 +207,7 @@ impl Options {
             managed,
             admin_token_file,
             ledger_mongodb_uri_file,
+            ledger_retention,
             log_level,
             log_format,
         )

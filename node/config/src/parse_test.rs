@@ -160,6 +160,7 @@ fn every_flag_of_a_static_member_arrives() {
             "--listen-admin-urls=http://127.0.0.1:5",
             "--admin-token-file=/token",
             "--ledger-mongodb-uri-file=/uri",
+            "--ledger-retention=720h",
         ],
         &[],
     )
@@ -218,6 +219,19 @@ fn every_flag_of_a_static_member_arrives() {
     assert_eq!(config.log_format, crate::LogFormat::Console);
     assert_eq!(config.admin_token_file, Some("/token".into()));
     assert_eq!(config.ledger_mongodb_uri_file, Some("/uri".into()));
+    let month = Duration::from_secs(720 * 3_600);
+    assert_eq!(config.ledger_retention, Some(month));
+}
+
+#[test]
+fn a_retention_of_0_is_none_and_one_of_minutes_is_refused() {
+    let config = run_with(&["--ledger-retention=0"], &[]).expect("valid");
+    assert_eq!(config.ledger_retention, None);
+    let told = run_with(&["--ledger-retention=59m"], &[]).expect_err("too short");
+    assert_eq!(
+        told.to_string(),
+        "--ledger-retention=59m must be 0 (for ever), or from 1h to 68years"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use raftery_behaviour::{Observation, Scoring, Verdict, Window};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
 /// One window as the leader saw it. Travels postcard-encoded in the Raft log.
@@ -30,8 +30,8 @@ pub struct LedgerBatch {
     pub intervals: Vec<Observation>,
 }
 
-/// The hash of a batch and of all before it.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// The hash of a batch and of all before it. Printed as 64 hexadecimal digits, in JSON too.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Chain([u8; 32]);
 
 impl Chain {
@@ -58,6 +58,28 @@ impl fmt::Display for Chain {
 impl fmt::Debug for Chain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Chain {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.0.serialize(serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Chain {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return <[u8; 32]>::deserialize(deserializer).map(Self);
+        }
+        let mut hash = [0; 32];
+        let digits = String::deserialize(deserializer)?;
+        hex::decode_to_slice(&digits, &mut hash).map_err(de::Error::custom)?;
+        Ok(Self(hash))
     }
 }
 

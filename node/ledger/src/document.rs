@@ -1,7 +1,7 @@
 //! Documents: what MongoDB stores of a batch. Built from the batch and nothing else, so that
 //! every attempt, by whichever leader, makes the same bytes.
 //!
-//! Both collections share the head of a document:
+//! All collections share the head of a document:
 //!
 //! | field | type | meaning |
 //! |---|---|---|
@@ -30,6 +30,8 @@ pub const REWARDS: &str = "rewards";
 pub const INTERVALS: &str = "intervals";
 /// The collection of how members are judged.
 pub const SCORINGS: &str = "scorings";
+/// All of them.
+pub const COLLECTIONS: [&str; 3] = [REWARDS, INTERVALS, SCORINGS];
 /// The version of the documents' shape.
 pub const SCHEMA: i32 = 2;
 
@@ -225,11 +227,21 @@ fn scoring_body(scoring: &Scoring) -> Document {
 }
 
 fn sealed(mut document: Document) -> Document {
-    let bytes = document
-        .to_vec()
-        .expect("strings, numbers and dates always encode");
-    document.insert("hash", hex::encode(Sha256::digest(bytes)));
+    let hash = hash(&document).expect("strings, numbers and dates always encode");
+    document.insert("hash", hash);
     document
+}
+
+fn hash(body: &Document) -> Result<String, mongodb::bson::error::Error> {
+    Ok(hex::encode(Sha256::digest(body.to_vec()?)))
+}
+
+/// Whether a stored document is still what its hash says.
+#[must_use]
+pub fn is_intact(document: &Document) -> bool {
+    let mut body = document.clone();
+    let stored = body.remove("hash");
+    hash(&body).is_ok_and(|hash| stored == Some(hash.into()))
 }
 
 /// BSON has no unsigned numbers. What we count stays far below the bound; only a clock gone mad

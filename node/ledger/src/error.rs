@@ -63,6 +63,16 @@ pub enum ExportError {
         /// What the server said.
         why: String,
     },
+    /// The server has no space left, or the account's quota is used up.
+    #[error("MongoDB at {servers} is full: {why} (code {code}); free or add space there")]
+    Full {
+        /// Host and port of the servers that were tried.
+        servers: String,
+        /// MongoDB's error code.
+        code: i32,
+        /// What the server said.
+        why: String,
+    },
     /// The server refused a document.
     #[error("MongoDB refused a document in collection {collection}: {why} (code {code})")]
     Refused {
@@ -80,6 +90,12 @@ pub enum ExportError {
 
 /// MongoDB's code for an operation that the user may not do.
 const UNAUTHORIZED: i32 = 13;
+/// MongoDB's code for a disk that is full.
+const OUT_OF_DISK_SPACE: i32 = 14_031;
+/// MongoDB's code for a quota of files that is used up.
+const QUOTA_FULL: i32 = 12_501;
+/// The code of hosted MongoDBs for refusals of their own, a space quota among them.
+const HOSTED: i32 = 8_000;
 /// MongoDB's code for a user that could not be authenticated.
 const AUTHENTICATION_FAILED: i32 = 18;
 
@@ -100,6 +116,11 @@ impl ExportError {
                     why: failed.message.clone(),
                 }
             }
+            ErrorKind::Command(failed) if is_full(failed.code, &failed.message) => Self::Full {
+                servers,
+                code: failed.code,
+                why: failed.message.clone(),
+            },
             ErrorKind::ServerSelection { message, .. } => Self::Unreachable {
                 servers,
                 why: why_unreachable(message),
@@ -114,6 +135,15 @@ impl ExportError {
             },
             _ => Self::Driver(Box::new(error)),
         }
+    }
+}
+
+/// Whether the server says that there is no space.
+pub(crate) fn is_full(code: i32, message: &str) -> bool {
+    match code {
+        OUT_OF_DISK_SPACE | QUOTA_FULL => true,
+        HOSTED => message.to_lowercase().contains("quota"),
+        _ => false,
     }
 }
 

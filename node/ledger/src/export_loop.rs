@@ -2,11 +2,12 @@
 
 use std::future::Future;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
 use crate::batch::LedgerRow;
+use crate::error::ExportError;
 use crate::exporter::Exporter;
 
 /// Batches in one round: with three members some 1,000 documents.
@@ -15,6 +16,9 @@ const ROUND_BATCHES_MAX: usize = 256;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether MongoDB still holds what was exported. Also done on connecting.
+const LOSS_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where the batches come from and the cursor goes to.
 pub trait Source: Send + Sync + 'static {
@@ -28,6 +32,23 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// When that failed, or is uncertain: the batches are then simply exported again.
     fn mark_exported(&self, index: u64) -> impl Future<Output = Result<(), MarkError>> + Send;
+
+    /// Exported batches by which a loss shows: [`crate::Ledger::exported_samples`].
+    fn exported_samples(&self, since_unix_ms: u64) -> Vec<LedgerRow>;
+
+    /// The first retained batches behind `index` up to the cursor, at most `max`.
+    fn exported_after(&self, index: u64, max: usize) -> Vec<LedgerRow>;
+}
+
+/// Where to, and what becomes of it there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportSettings {
+    /// File with the connection string.
+    pub uri_file: PathBuf,
+    /// The history that the batches belong to, hexadecimal.
+    pub lineage: String,
+    /// After what time verdicts and intervals expire in MongoDB; `None`: never.
+    pub retention: Option<Duration>,
 }
 
 /// What a [`Source`] hands out.
@@ -62,28 +83,24 @@ pub struct ExportStatus {
 /// pauses, 100 ms doubling up to 5 s, with jitter, and connects anew, reading the URI file again.
 #[derive(Debug)]
 pub struct ExportLoop<S> {
-    uri_file: PathBuf,
-    lineage: String,
+    settings: ExportSettings,
     source: S,
     is_leading: watch::Receiver<bool>,
     status: watch::Sender<ExportStatus>,
 }
 
 impl<S: Source> ExportLoop<S> {
-    /// A loop for batches of `lineage` (hexadecimal), to the MongoDB whose connection string
-    /// stands in `uri_file`. It works while `is_leading` says so. The receiver shows its status.
+    /// A loop that works while `is_leading` says so. The receiver shows its status.
     #[must_use]
     pub fn new(
-        uri_file: PathBuf,
-        lineage: String,
+        settings: ExportSettings,
         source: S,
         is_leading: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<ExportStatus>) {
         let (status, seen) = watch::channel(ExportStatus::default());
         (
             Self {
-                uri_file,
-                lineage,
+                settings,
                 source,
                 is_leading,
                 status,
@@ -136,16 +153,21 @@ impl<S: Source> ExportLoop<S> {
     /// anything to export; after a failure of MongoDB it isn't kept.
     async fn export_once(
         &self,
-        kept: &mut Option<Exporter>,
+        kept: &mut Option<Connection>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let exporter = match kept.take() {
-            Some(exporter) => exporter,
-            None => Exporter::connect_from_file(&self.uri_file, &self.lineage).await?,
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
         };
+        if connection.checked.elapsed() >= LOSS_CHECK_INTERVAL {
+            connection.exporter.prepare().await?;
+            self.mend_losses(&connection.exporter).await?;
+            connection.checked = Instant::now();
+        }
         let Batches { rows, pending } = self.source.next_batches(ROUND_BATCHES_MAX).await;
         self.status.send_modify(|status| status.pending = pending);
-        exporter.export(&rows).await?;
-        *kept = Some(exporter);
+        connection.exporter.export(&rows).await?;
+        *kept = Some(connection);
         let Some(last) = rows.last() else {
             return Ok(());
         };
@@ -161,6 +183,62 @@ impl<S: Source> ExportLoop<S> {
         });
         Ok(())
     }
+
+    async fn connect(&self) -> Result<Connection, ExportError> {
+        let ExportSettings {
+            uri_file,
+            lineage,
+            retention,
+        } = &self.settings;
+        let exporter = Exporter::connect_from_file(uri_file, lineage, *retention).await?;
+        self.mend_losses(&exporter).await?;
+        Ok(Connection {
+            exporter,
+            checked: Instant::now(),
+        })
+    }
+
+    /// Exports again what MongoDB has lost of what is retained: its collections were dropped, or an
+    /// older state was restored. Such losses take the beginning, or the end, or a collection as a
+    /// whole, so that a few samples show them; single documents that somebody deleted are found by
+    /// `raftery ledger verify`. The replicated cursor stays where it is.
+    async fn mend_losses(&self, exporter: &Exporter) -> Result<(), ExportError> {
+        let mut has_losses = false;
+        for row in self
+            .source
+            .exported_samples(exporter.lasting_since_unix_ms())
+        {
+            has_losses = has_losses || exporter.lacks(&[row]).await?;
+        }
+        if !has_losses {
+            return Ok(());
+        }
+        let (mut after, mut mended) = (0, 0);
+        loop {
+            let rows = self.source.exported_after(after, ROUND_BATCHES_MAX);
+            let Some(last) = rows.last() else {
+                break;
+            };
+            after = last.index;
+            if exporter.lacks(&rows).await? {
+                exporter.export(&rows).await?;
+                mended += rows.len();
+            }
+        }
+        tracing::warn!(
+            batches = mended,
+            up_to_index = after,
+            "MongoDB had lost what was exported; what is retained is there again"
+        );
+        Ok(())
+    }
+}
+
+/// A connection, with the last look at what it holds.
+#[derive(Debug)]
+struct Connection {
+    exporter: Exporter,
+    checked: Instant,
 }
 
 /// Between half and all of the doubled pause, so that exporters don't knock in step.

@@ -18,16 +18,22 @@
 //! documents, so a second attempt meets a duplicate key instead of making a second document. Such
 //! a duplicate counts as success only if the stored hash is the document's own.
 
+mod archive;
 mod batch;
 mod document;
 mod error;
 mod export_loop;
 mod exporter;
+mod page;
 mod state;
 
+pub use archive::Archive;
 pub use batch::{Chain, LedgerBatch, LedgerRow};
-pub use document::{Documents, INTERVALS, REWARDS, SCHEMA, SCORINGS, documents};
+pub use document::{
+    COLLECTIONS, Documents, INTERVALS, REWARDS, SCHEMA, SCORINGS, documents, is_intact,
+};
 pub use error::ExportError;
-pub use export_loop::{Batches, ExportLoop, ExportStatus, MarkError, Source};
+pub use export_loop::{Batches, ExportLoop, ExportSettings, ExportStatus, MarkError, Source};
 pub use exporter::Exporter;
+pub use page::{LedgerPage, MemberPage, PageError, RowPage, StandingPage, VerdictPage};
 pub use state::{Applied, Gap, Ignored, Ledger, RETAINED_BATCHES_MAX, Standing};

@@ -225,6 +225,39 @@ impl Ledger {
             .collect()
     }
 
+    /// The hash of all batches before the first one from `index` on; `None` where that isn't known
+    /// any more.
+    #[must_use]
+    pub fn chain_before(&self, index: u64) -> Option<Chain> {
+        let at = self.first_after(index.saturating_sub(1));
+        let Some(before) = at.checked_sub(1) else {
+            let is_first =
+                |row: &LedgerRow| Chain::default().after(row.index, &row.batch) == row.chain;
+            let begins = self.rows.front().is_none_or(is_first);
+            return begins.then(Chain::default);
+        };
+        self.rows.get(before).map(|row| row.chain)
+    }
+
+    /// Rows by which a loss in MongoDB shows, of the exported ones since `since_unix_ms`: the
+    /// oldest, the newest, and the newest that says how members are judged.
+    #[must_use]
+    pub fn exported_samples(&self, since_unix_ms: u64) -> Vec<LedgerRow> {
+        let exported = self.rows.range(..self.first_after(self.exported_index));
+        let mut lasting = exported
+            .clone()
+            .filter(|row| row.batch.at_unix_ms >= since_unix_ms);
+        let oldest = lasting.next();
+        let newest = lasting.next_back();
+        let said = exported.rev().find(|row| row.batch.scoring.is_some());
+        oldest
+            .into_iter()
+            .chain(newest)
+            .chain(said)
+            .cloned()
+            .collect()
+    }
+
     /// The score of every member that was judged, by ID.
     pub fn scores(&self) -> impl Iterator<Item = (MemberId, Score)> {
         self.standings

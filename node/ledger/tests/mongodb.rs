@@ -15,8 +15,8 @@ use mongodb::bson::{Document, doc};
 use mongodb::{Client, Collection};
 use raftery_behaviour::{MemberId, Observation, RULES, Reason, Scoring, Verdict, Window};
 use raftery_ledger::{
-    Batches, Chain, ExportError, ExportLoop, ExportStatus, Exporter, INTERVALS, Ledger,
-    LedgerBatch, LedgerRow, MarkError, REWARDS, SCHEMA, Source,
+    Batches, Chain, ExportError, ExportLoop, ExportSettings, ExportStatus, Exporter, INTERVALS,
+    Ledger, LedgerBatch, LedgerRow, MarkError, REWARDS, SCHEMA, Source,
 };
 use server::MongoServer;
 use tokio::sync::{Notify, watch};
@@ -103,11 +103,15 @@ async fn assert_stored_once(server: &MongoServer, count: i64) {
 #[tokio::test]
 async fn exporting_twice_leaves_no_duplicates() {
     let server = MongoServer::start();
-    let exporter = Exporter::connect(&server.uri(), LINEAGE).await.unwrap();
+    let exporter = Exporter::connect(&server.uri(), LINEAGE, None)
+        .await
+        .unwrap();
     exporter.export(&rows(0, 300)).await.unwrap();
     exporter.export(&rows(0, 300)).await.unwrap();
     // Another leader begins where it last heard of the cursor.
-    let other = Exporter::connect(&server.uri(), LINEAGE).await.unwrap();
+    let other = Exporter::connect(&server.uri(), LINEAGE, None)
+        .await
+        .unwrap();
     other.export(&rows(250, 700)).await.unwrap();
     assert_stored_once(&server, 700).await;
     let indexes = collection(&server, REWARDS)
@@ -122,7 +126,9 @@ async fn exporting_twice_leaves_no_duplicates() {
 async fn another_lineage_is_another_history() {
     let server = MongoServer::start();
     for lineage in [LINEAGE, "00000000000000bb"] {
-        let exporter = Exporter::connect(&server.uri(), lineage).await.unwrap();
+        let exporter = Exporter::connect(&server.uri(), lineage, None)
+            .await
+            .unwrap();
         exporter.export(&rows(0, 3)).await.unwrap();
     }
     assert_eq!(stored_windows(&server, REWARDS).await.len(), 12);
@@ -131,7 +137,9 @@ async fn another_lineage_is_another_history() {
 #[tokio::test]
 async fn a_foreign_document_under_our_id_is_an_error() {
     let server = MongoServer::start();
-    let exporter = Exporter::connect(&server.uri(), LINEAGE).await.unwrap();
+    let exporter = Exporter::connect(&server.uri(), LINEAGE, None)
+        .await
+        .unwrap();
     let id = doc! { "lineage": LINEAGE, "index": 12_i64, "ordinal": 1_i64 };
     for foreign in [
         doc! { "_id": id.clone() },
@@ -168,7 +176,7 @@ async fn the_database_is_the_one_that_the_uri_names() {
         "mongodb://127.0.0.1:{}/elsewhere?directConnection=true",
         server.port()
     );
-    let exporter = Exporter::connect(&uri, LINEAGE).await.unwrap();
+    let exporter = Exporter::connect(&uri, LINEAGE, None).await.unwrap();
     exporter.export(&rows(0, 2)).await.unwrap();
     let client = Client::with_uri_str(&uri).await.unwrap();
     let rewards: Collection<Document> = client.database("elsewhere").collection(REWARDS);
@@ -178,14 +186,14 @@ async fn the_database_is_the_one_that_the_uri_names() {
 
 #[tokio::test]
 async fn errors_say_in_plain_words_what_is_wrong_and_never_the_password() {
-    let error = Exporter::connect("mongodb://u:se@cret@/x", LINEAGE)
+    let error = Exporter::connect("mongodb://u:se@cret@/x", LINEAGE, None)
         .await
         .unwrap_err();
     assert!(matches!(error, ExportError::Uri { .. }), "{error}");
     assert!(!error.to_string().contains("cret"), "{error}");
 
     let uri = format!("mongodb://u:secret@127.0.0.1:{}/", server::free_port());
-    let error = Exporter::connect(&uri, LINEAGE)
+    let error = Exporter::connect(&uri, LINEAGE, None)
         .await
         .unwrap_err()
         .to_string();
@@ -196,7 +204,7 @@ async fn errors_say_in_plain_words_what_is_wrong_and_never_the_password() {
     assert!(!error.contains("secret"), "{error}");
 
     let missing = Path::new("/nonexistent/uri");
-    let error = Exporter::connect_from_file(missing, LINEAGE)
+    let error = Exporter::connect_from_file(missing, LINEAGE, None)
         .await
         .unwrap_err()
         .to_string();
@@ -215,17 +223,23 @@ async fn a_wrong_password_is_told_from_a_server_that_is_down() {
         let port = server.port();
         format!("mongodb://exporter:{password}@127.0.0.1:{port}/?directConnection=true")
     };
-    let error = Exporter::connect(&uri("wr0ng"), LINEAGE).await.unwrap_err();
+    let error = Exporter::connect(&uri("wr0ng"), LINEAGE, None)
+        .await
+        .unwrap_err();
     assert!(matches!(error, ExportError::Auth { .. }), "{error:?}");
     assert!(!error.to_string().contains("wr0ng"), "{error}");
-    let exporter = Exporter::connect(&uri("right"), LINEAGE).await.unwrap();
+    let exporter = Exporter::connect(&uri("right"), LINEAGE, None)
+        .await
+        .unwrap();
     exporter.export(&rows(0, 2)).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_server_that_stopped_answering_holds_nothing_up_for_long() {
     let mut server = MongoServer::start();
-    let exporter = Exporter::connect(&server.uri(), LINEAGE).await.unwrap();
+    let exporter = Exporter::connect(&server.uri(), LINEAGE, None)
+        .await
+        .unwrap();
     exporter.export(&rows(0, 2)).await.unwrap();
     server.freeze();
     let error = tokio::time::timeout(PATIENCE, exporter.export(&rows(2, 4)))
@@ -238,7 +252,9 @@ async fn a_server_that_stopped_answering_holds_nothing_up_for_long() {
     );
     assert!(is_expected, "{error:?}");
     server.thaw();
-    let exporter = Exporter::connect(&server.uri(), LINEAGE).await.unwrap();
+    let exporter = Exporter::connect(&server.uri(), LINEAGE, None)
+        .await
+        .unwrap();
     exporter.export(&rows(0, 4)).await.unwrap();
     assert_stored_once(&server, 4).await;
 }
@@ -290,6 +306,21 @@ impl Source for Replicated {
         self.0.ledger.lock().unwrap().mark_exported(index);
         Ok(())
     }
+
+    fn exported_samples(&self, since_unix_ms: u64) -> Vec<LedgerRow> {
+        self.0
+            .ledger
+            .lock()
+            .unwrap()
+            .exported_samples(since_unix_ms)
+    }
+
+    fn exported_after(&self, index: u64, max: usize) -> Vec<LedgerRow> {
+        let ledger = self.0.ledger.lock().unwrap();
+        let mut rows = ledger.batches_after(index, max);
+        rows.retain(|row| row.index <= ledger.exported_index());
+        rows
+    }
 }
 
 /// An export loop under test, with its files.
@@ -307,8 +338,12 @@ impl Running {
         std::fs::write(&uri_file, format!("{uri}\n")).unwrap();
         let source = Replicated::default();
         let (is_leading, leading) = watch::channel(false);
-        let path = uri_file.path().to_owned();
-        let (export, status) = ExportLoop::new(path, LINEAGE.to_owned(), source.clone(), leading);
+        let settings = ExportSettings {
+            uri_file: uri_file.path().to_owned(),
+            lineage: LINEAGE.to_owned(),
+            retention: None,
+        };
+        let (export, status) = ExportLoop::new(settings, source.clone(), leading);
         let task = tokio::spawn(export.run());
         Self {
             source,

@@ -1,10 +1,11 @@
 //! Wires the ledger's exporter to this node: batches come from the applied state, the cursor
 //! goes through the log, and it works while this node leads.
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, RwLock, Weak};
 
-use raftery_ledger::{Batches, ExportLoop, ExportStatus, MarkError, Source};
+use raftery_ledger::{
+    Batches, ExportLoop, ExportSettings, ExportStatus, LedgerRow, MarkError, Source,
+};
 use raftery_raft::{LogIndex, RoleKind};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -14,7 +15,6 @@ use crate::driver::DriverHandle;
 use crate::handle::replicate;
 use crate::node::Running;
 use crate::state::State;
-use crate::transport::Me;
 
 /// How the export goes.
 #[derive(Clone, Debug)]
@@ -76,13 +76,25 @@ impl Source for AppliedLedger {
             .map(|_| ())
             .map_err(|error| MarkError(error.to_string()))
     }
+
+    fn exported_samples(&self, since_unix_ms: u64) -> Vec<LedgerRow> {
+        let state = self.state.read().expect("no holder of the lock panics");
+        state.meta.ledger.exported_samples(since_unix_ms)
+    }
+
+    fn exported_after(&self, index: u64, max: usize) -> Vec<LedgerRow> {
+        let state = self.state.read().expect("no holder of the lock panics");
+        let ledger = &state.meta.ledger;
+        let mut rows = ledger.batches_after(index, max);
+        rows.retain(|row| row.index <= ledger.exported_index());
+        rows
+    }
 }
 
 /// Starts the task that exports while this node leads.
 #[must_use]
 pub(crate) fn start(
-    uri_file: PathBuf,
-    me: &Me,
+    settings: ExportSettings,
     driver: &DriverHandle,
     state: &Arc<RwLock<State>>,
     applied: watch::Receiver<LogIndex>,
@@ -95,8 +107,7 @@ pub(crate) fn start(
     };
     let mut raft = driver.status.clone();
     let (leads, is_leading) = watch::channel(false);
-    let (export, status) =
-        ExportLoop::new(uri_file, format!("{:016x}", me.lineage), source, is_leading);
+    let (export, status) = ExportLoop::new(settings, source, is_leading);
     let task = tokio::spawn(async move {
         let follow_role = async {
             // Ends with the driver; then the loop ends too.

@@ -17,14 +17,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use raftery_behaviour::Verdict;
 use raftery_config::{ETCD_API_VERSION, ETCD_CLUSTER_VERSION};
-use raftery_ledger::LedgerRow;
 use raftery_raft::RoleKind;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use crate::handle::Handle;
+use crate::handle::{Handle, LedgerPart};
 use crate::metrics::Picture;
 
 /// How long a probe waits for a linearizable read.
@@ -259,41 +256,28 @@ struct LedgerQuery {
     from: u64,
     /// Most batches to answer.
     limit: Option<usize>,
+    /// So many of the last batches are wanted, instead.
+    last: Option<usize>,
 }
 
-/// Batches as this member has applied them, oldest first. Without a MongoDB this is where the
-/// ledger is read.
+/// Batches as this member has applied them, oldest first, and how members stand. Without a MongoDB
+/// this is where the ledger is read.
 async fn ledger(State(handle): State<Handle>, query: Query<LedgerQuery>) -> Response {
-    let limit = query.limit.unwrap_or(BATCHES_DEFAULT).min(BATCHES_MAX);
-    let ledger = handle.ledger_rows(query.from, limit);
-    Json(json!({
-        "oldest_index": ledger.oldest_index,
-        "exported_index": ledger.exported_index,
-        "rows": ledger.rows.iter().map(batch).collect::<Vec<_>>(),
-    }))
-    .into_response()
-}
-
-fn batch(row: &LedgerRow) -> Value {
-    let verdict = |verdict: &Verdict| {
-        json!({
-            "member": verdict.member,
-            "kind": verdict.kind().name(),
-            "points": verdict.points,
-            "reason": verdict.reason.name(),
-        })
+    let (part, limit) = match query.last {
+        Some(last) => (LedgerPart::Last, last),
+        None => (
+            LedgerPart::From(query.from),
+            query.limit.unwrap_or(BATCHES_DEFAULT),
+        ),
     };
-    json!({
-        "index": row.index,
-        "term": row.batch.term,
-        "window": row.batch.window,
-        "at_unix_ms": row.batch.at_unix_ms,
-        "window_ms": row.batch.window_ms,
-        "chain": row.chain.to_string(),
-        "scoring": row.batch.scoring,
-        "verdicts": row.batch.verdicts.iter().map(verdict).collect::<Vec<_>>(),
-        "intervals": row.batch.intervals,
-    })
+    match handle.ledger_page(part, limit.min(BATCHES_MAX)) {
+        Some(page) => Json(page).into_response(),
+        None => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            CannotServe::Blank.to_string(),
+        )
+            .into_response(),
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,3 @@
-use std::sync::Arc;
-
-use raftery_behaviour::{MemberId, RULES, Reason, Window};
-use raftery_ledger::{Chain, LedgerBatch};
-
 use super::*;
 
 async fn text(response: Response) -> (StatusCode, String) {
@@ -42,42 +37,4 @@ async fn version_reads_like_etcds() {
         r#"{{"etcdserver":"{ETCD_API_VERSION}","etcdcluster":"{ETCD_CLUSTER_VERSION}","storage":"{ETCD_CLUSTER_VERSION}"}}"#
     );
     assert_eq!(body, expected);
-}
-
-#[test]
-fn batch_names_members_in_hexadecimal() {
-    let verdict = Verdict {
-        member: MemberId(0xab),
-        points: -3,
-        reason: Reason::HeartbeatsMissed {
-            missed: 2,
-            acknowledged: 8,
-        },
-    };
-    let row = LedgerRow {
-        index: 9,
-        chain: Chain::default(),
-        batch: Arc::new(LedgerBatch {
-            rules: RULES,
-            scoring: None,
-            term: 2,
-            window: Window(3),
-            at_unix_ms: 4,
-            window_ms: 1000,
-            verdicts: vec![verdict],
-            intervals: vec![],
-        }),
-    };
-    assert_eq!(
-        batch(&row),
-        json!({
-            "index": 9, "term": 2, "window": 3, "at_unix_ms": 4, "window_ms": 1000,
-            "chain": "0".repeat(64), "scoring": null,
-            "verdicts": [{
-                "member": "00000000000000ab", "kind": "penalty", "points": -3,
-                "reason": "heartbeats_missed",
-            }],
-            "intervals": [],
-        })
-    );
 }

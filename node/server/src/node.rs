@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use raftery_config::NodeConfig;
 use raftery_fs::RealFs;
+use raftery_ledger::ExportSettings;
 use raftery_proto::peer as proto;
 use raftery_raft::{
     ConfChange, HardState, LogId, LogIndex, MemberId, PROMISE_MAX, ProposeError, Raft, RaftConfig,
@@ -28,6 +29,7 @@ use crate::driver::{
 };
 use crate::error::{MembershipError, RequestError};
 use crate::exporting::{self, ExportHandle};
+use crate::handle::lineage_name;
 use crate::incarnation::random_id;
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
@@ -237,8 +239,12 @@ pub fn start(
 
     let (export, export_task) = match &config.ledger_mongodb_uri_file {
         Some(file) => {
-            let (handle, task) =
-                exporting::start(file.clone(), &me, &driver_handle, &state, applied_in);
+            let settings = ExportSettings {
+                uri_file: file.clone(),
+                lineage: lineage_name(me.lineage),
+                retention: config.ledger_retention,
+            };
+            let (handle, task) = exporting::start(settings, &driver_handle, &state, applied_in);
             (Some(handle), Some(task))
         }
         None => (None, None),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use raftery_behaviour::{Score, Verdict};
-use raftery_ledger::LedgerRow;
+use raftery_ledger::{LedgerPage, LedgerRow, MemberPage, RowPage, StandingPage};
 use raftery_raft::MemberId;
 
 use super::Handle;
@@ -53,6 +53,20 @@ pub struct LedgerRows {
     pub oldest_index: u64,
     /// Raft index of the newest batch known exported.
     pub exported_index: u64,
+}
+
+/// Which batches of the ledger are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LedgerPart {
+    /// The first ones from this Raft index on.
+    From(u64),
+    /// The last ones.
+    Last,
+}
+
+/// The lineage as documents and pages have it.
+pub(crate) fn lineage_name(lineage: u64) -> String {
+    format!("{lineage:016x}")
 }
 
 impl Handle {
@@ -133,6 +147,53 @@ impl Handle {
                 .map_or(0, |row| row.index),
             exported_index: state.meta.ledger.exported_index(),
         }
+    }
+
+    /// The ledger as pages show it: at most `limit` batches of `part`.
+    #[must_use]
+    pub fn ledger_page(&self, part: LedgerPart, limit: usize) -> Option<LedgerPage> {
+        let running = self.cell().get()?;
+        let state = running.state.read().expect("no holder of the lock panics");
+        let meta = &state.meta;
+        let ledger = &meta.ledger;
+        let rows = match part {
+            LedgerPart::From(index) => ledger.rows(index, limit),
+            LedgerPart::Last => ledger.last_rows(limit),
+        };
+        let names = meta
+            .members
+            .iter()
+            .map(|(id, record)| (id.0, record.name.as_str()));
+        let mut members: BTreeMap<u64, &str> = names.collect();
+        for (id, _) in ledger.scores() {
+            members.entry(id.0).or_default();
+        }
+        let member = |(id, name): (u64, &str)| {
+            let id = raftery_behaviour::MemberId(id);
+            MemberPage {
+                id,
+                name: name.to_owned(),
+                standing: ledger.standing(id).map(StandingPage::from),
+            }
+        };
+        let first = rows.first().map_or(u64::MAX, |row| row.index);
+        let page = LedgerPage {
+            lineage: lineage_name(running.me.lineage),
+            oldest_index: ledger.rows(0, 1).first().map_or(0, |row| row.index),
+            last_index: ledger.last_index(),
+            exported_index: ledger.exported_index(),
+            chain_before: ledger.chain_before(first),
+            gaps: ledger.gaps().copied().collect(),
+            scoring: meta.settings.scoring,
+            members: members.into_iter().map(member).collect(),
+            rows: Vec::new(),
+        };
+        // Copying many batches must not hold up who applies the next ones.
+        drop(state);
+        Some(LedgerPage {
+            rows: rows.iter().map(RowPage::from).collect(),
+            ..page
+        })
     }
 
     /// Scores and last verdicts by member.
