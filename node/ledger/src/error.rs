@@ -157,6 +157,8 @@ fn why_unreachable(message: &str) -> &'static str {
         ("timed out", "no answer"),
         ("unreachable", "no route to the host"),
         ("ReplicaSetNoPrimary", "the replica set has no primary"),
+        // None of the others: the handshake still waits.
+        ("No available servers", "no answer"),
     ];
     let message = message.to_lowercase();
     let found = causes

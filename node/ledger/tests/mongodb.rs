@@ -5,6 +5,9 @@
     reason = "helpers of tests fail like the tests themselves"
 )]
 
+mod faults;
+mod losses;
+mod retention;
 mod server;
 
 use std::path::Path;
@@ -282,6 +285,10 @@ impl Replicated {
         }
         self.0.changed.notify_one();
     }
+
+    fn exported_index(&self) -> u64 {
+        self.0.ledger.lock().unwrap().exported_index()
+    }
 }
 
 impl Source for Replicated {
@@ -356,7 +363,9 @@ impl Running {
 
     async fn until(&mut self, what: &str, is_met: impl FnMut(&ExportStatus) -> bool) {
         let met = tokio::time::timeout(PATIENCE, self.status.wait_for(is_met)).await;
-        assert!(met.is_ok(), "{what} never came");
+        let is_met = met.is_ok();
+        drop(met);
+        assert!(is_met, "{what} never came: {:?}", self.status.borrow());
     }
 
     /// The index of the window's batch was exported.
