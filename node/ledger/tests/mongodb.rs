@@ -5,10 +5,12 @@
     reason = "helpers of tests fail like the tests themselves"
 )]
 
+mod documentation;
 mod faults;
 mod losses;
 mod retention;
 mod server;
+mod tls;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -68,13 +70,21 @@ fn rows(from: u64, to: u64) -> Vec<LedgerRow> {
 }
 
 async fn collection(server: &MongoServer, name: &str) -> Collection<Document> {
-    let client = Client::with_uri_str(server.uri()).await.unwrap();
+    collection_at(&server.uri(), name).await
+}
+
+async fn collection_at(uri: &str, name: &str) -> Collection<Document> {
+    let client = Client::with_uri_str(uri).await.unwrap();
     client.database("raftery").collection(name)
 }
 
 /// The windows stored, one for each document, in order.
 async fn stored_windows(server: &MongoServer, name: &str) -> Vec<i64> {
-    let collection = collection(server, name).await;
+    stored_windows_at(&server.uri(), name).await
+}
+
+async fn stored_windows_at(uri: &str, name: &str) -> Vec<i64> {
+    let collection = collection_at(uri, name).await;
     let mut cursor = collection.find(doc! {}).await.unwrap();
     let mut windows = Vec::new();
     while cursor.advance().await.unwrap() {
