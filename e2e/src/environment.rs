@@ -9,6 +9,11 @@ pub fn node() -> Result<PathBuf> {
     built("raftery-node")
 }
 
+/// The client command.
+pub fn raftery() -> Result<PathBuf> {
+    built("raftery")
+}
+
 /// The file system with faults.
 pub fn slowfs() -> Result<PathBuf> {
     built("slowfs")

@@ -76,8 +76,7 @@ fn written(format: Format, table: Table) -> Vec<u8> {
     let mut writer = TableWriter::new(format, table, out.clone()).unwrap();
     writer.write(LINEAGE, &rows()).unwrap();
     writer.end().unwrap();
-    let bytes = out.0.lock().unwrap().clone();
-    bytes
+    std::mem::take(&mut out.0.lock().unwrap())
 }
 
 #[test]

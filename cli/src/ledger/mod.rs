@@ -21,7 +21,7 @@ pub(crate) async fn run(args: LedgerArgs) -> Result<bool> {
     let output = args.output;
     match args.command {
         LedgerCommand::Tail { batches, follow } => {
-            tail::run(&node, output, batches, follow).await?
+            tail::run(&node, output, batches, follow).await?;
         }
         LedgerCommand::Scores => scores::run(&node, output).await?,
         LedgerCommand::Why { member, limit } => why::run(&node, output, &member, limit).await?,

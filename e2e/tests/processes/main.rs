@@ -8,6 +8,7 @@ mod files;
 mod first_steps;
 mod frozen;
 mod ledger;
+mod ledger_verified;
 mod membership;
 mod peers;
 mod rollback;
