@@ -246,3 +246,34 @@ fn the_chain_tells_any_change_of_any_batch() {
     changed.index += 1;
     assert!(!follows(&rows[0], &changed));
 }
+
+#[test]
+fn the_chain_before_a_batch_is_known_where_that_batch_is_retained_or_the_first() {
+    let ledger = ledger_with(5);
+    assert_eq!(ledger.chain_before(0), Some(Chain::default()));
+    assert_eq!(ledger.chain_before(10), Some(Chain::default()));
+    assert_eq!(ledger.chain_before(11), Some(ledger.rows(10, 1)[0].chain));
+    assert_eq!(ledger.chain_before(u64::MAX), Some(ledger.chain()));
+    let longer = ledger_with(6);
+    assert_eq!(longer.chain_before(20), None);
+    assert_eq!(longer.chain_before(30), Some(longer.rows(20, 1)[0].chain));
+    assert_eq!(Ledger::new().chain_before(0), Some(Chain::default()));
+}
+
+#[test]
+fn samples_are_the_ends_of_what_was_exported_and_the_last_word_on_judging() {
+    let mut ledger = Ledger::new();
+    for window in 0..6 {
+        let batch = LedgerBatch {
+            scoring: (window == 2).then(Scoring::default),
+            at_unix_ms: 1_000 * window,
+            ..batch(1, window)
+        };
+        apply(&mut ledger, 10 + window, 1, batch);
+    }
+    assert_eq!(ledger.exported_samples(0), []);
+    ledger.mark_exported(14);
+    assert_eq!(indexes(&ledger.exported_samples(0)), [10, 14, 12]);
+    // Verdicts and intervals of the earlier ones have expired.
+    assert_eq!(indexes(&ledger.exported_samples(4_000)), [14, 12]);
+}
