@@ -141,7 +141,7 @@ async fn a_reached_quota_refuses_puts_and_clears_by_itself_after_deletes_and_a_c
     Ok(())
 }
 
-fn disks(cluster: &mut Cluster) -> Result<Vec<SlowFs>> {
+pub(crate) fn disks(cluster: &mut Cluster) -> Result<Vec<SlowFs>> {
     let directory = cluster.directory().to_owned();
     let mut disks = Vec::new();
     for node in &mut cluster.nodes {
