@@ -289,7 +289,7 @@ fn append(seen: &Observation) -> Option<u64> {
     Some(took.saturating_sub(round_trip))
 }
 
-/// All links with their round trips, the slower direction of each.
+/// All links with what the way there and back takes, the slower direction of each.
 fn links(seen: &[Observation]) -> BTreeMap<(MemberId, MemberId), u64> {
     let leader = seen.iter().find(|one| one.is_leader);
     let mut links = BTreeMap::new();
@@ -298,12 +298,15 @@ fn links(seen: &[Observation]) -> BTreeMap<(MemberId, MemberId), u64> {
         *slower = micros.max(*slower);
     };
     for one in seen {
-        if let (Some(leader), Some(times)) = (leader, one.round_trips) {
-            add(leader.member, one.member, times.p50_micros);
+        // The leader's links by its own heartbeats, which are many: of few samples, all may be held
+        // up by the entries that go the same way.
+        if let (Some(leader), Some(micros)) = (leader, one.round_trip_min_micros) {
+            add(leader.member, one.member, micros);
         }
         for link in one.report.iter().flat_map(|report| &report.links) {
-            if link.peer != one.member && seen.iter().any(|other| other.member == link.peer) {
-                add(one.member, link.peer, link.round_trip_micros);
+            let is_followers = |other: &Observation| other.member == link.peer && !other.is_leader;
+            if !one.is_leader && link.peer != one.member && seen.iter().any(is_followers) {
+                add(one.member, link.peer, link.min_micros);
             }
         }
     }

@@ -246,6 +246,7 @@ impl Follower {
             heartbeats_sent: std::mem::take(&mut self.sent),
             heartbeats_acknowledged: std::mem::take(&mut self.acknowledged),
             heartbeats_missed: std::mem::take(&mut self.missed),
+            round_trip_min_micros: self.round_trips.min(),
             round_trips: self.round_trips.finish(),
             appends: self.appends.finish(),
             lag_ms,

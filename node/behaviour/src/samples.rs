@@ -25,6 +25,11 @@ impl Samples {
         self.0.len()
     }
 
+    /// The shortest.
+    pub(crate) fn min(&self) -> Option<u64> {
+        self.0.iter().min().copied()
+    }
+
     /// Ends the window.
     pub(crate) fn finish(&mut self) -> Option<Times> {
         let micros = &mut self.0;

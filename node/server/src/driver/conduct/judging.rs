@@ -232,6 +232,12 @@ impl Judging {
         }
     }
 
+    /// Whether this member leads.
+    #[must_use]
+    pub(super) fn leads(&self) -> bool {
+        self.leading.is_some()
+    }
+
     /// When the window ends; `None` for who neither leads nor follows.
     #[must_use]
     pub(super) fn window_ends(&self, window: Duration) -> Option<Instant> {
