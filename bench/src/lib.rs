@@ -12,7 +12,6 @@ pub mod growth;
 pub mod keys;
 pub mod load;
 pub mod machine;
-pub mod process;
 pub mod procfs;
 pub mod programs;
 pub mod progress;
