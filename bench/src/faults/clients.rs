@@ -185,8 +185,7 @@ async fn ask_steadily(shared: Rc<Shared>, per_second: u32) {
     // What was missed is made up for: the rate is constant.
     clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut under_way = JoinSet::new();
-    let mut lanes = shared.lanes.iter().cycle();
-    while let Some(lane) = lanes.next() {
+    for lane in shared.lanes.iter().cycle() {
         clock.tick().await;
         let (shared, lane) = (Rc::clone(&shared), Rc::clone(lane));
         under_way.spawn_local(async move { shared.put(&lane).await });

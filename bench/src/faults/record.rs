@@ -194,7 +194,7 @@ mod tests {
         let mut record = record(&[(0, 10, true), (0, 20, true), (0, 30, true)]);
         record.forget_before(MS * 20);
         let left: Vec<u64> = record
-            .acknowledged(MS * 0, MS * 99)
+            .acknowledged(Duration::ZERO, MS * 99)
             .map(|p| p.sequence)
             .collect();
         assert_eq!(left, [1, 2]);
