@@ -51,7 +51,8 @@ Members' links go through proxies, and their directories lie on a FUSE file syst
 /dev/fuse and the right to mount. Each case has a cluster of its own for each system. Before each
 fault all members must answer and agree on a leader, and then are left alone (--settle). Clients ask
 all members evenly; a put that fails or takes too long isn't sent again, and its client goes to the
-next member at once. Exits with 1 if an acknowledged put was lost or a case couldn't be measured.")]
+next member at once. Exits with 1 if an acknowledged put was lost, a read was stale, or a case
+couldn't be measured.")]
     Faults(Faults),
 }
 

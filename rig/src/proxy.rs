@@ -34,8 +34,9 @@ const PIECES_MAX: usize = 512;
 /// How long a piece is stalled: what Linux waits at least before it sends anew what nobody
 /// acknowledged.
 pub const STALL: Duration = Duration::from_millis(200);
-/// A jittering delay stays the same for so long. Were it drawn for each piece, then, since none
-/// overtakes another, a busy link would just be as slow as the slowest of its pieces.
+/// A jittering delay stays the same for so long, on all connections of a link. Were it drawn for each
+/// piece, then, since none overtakes another, a busy link would just be as slow as the slowest of
+/// its pieces.
 pub const JITTER_SLOT: Duration = Duration::from_millis(100);
 
 /// What happens to bytes in one direction between two nodes.
@@ -121,6 +122,13 @@ impl Network {
         let size = nodes.len();
         let link = |_| watch::Sender::new(Link::Passes);
         let links: Vec<Vec<_>> = (0..size).map(|_| (0..size).map(link).collect()).collect();
+        let weather: Vec<Vec<_>> = (0..size)
+            .map(|_| (0..size).map(|_| Weather::new()).collect())
+            .collect();
+        let direction = |from: usize, to: usize| Direction {
+            link: links[from][to].subscribe(),
+            weather: weather[from][to],
+        };
         let mut proxies = JoinSet::new();
         let mut doors = Vec::new();
         for to in 0..size {
@@ -129,8 +137,8 @@ impl Network {
             let proxy = Proxy {
                 to,
                 nodes: nodes.clone(),
-                forth: links.iter().map(|from| from[to].subscribe()).collect(),
-                back: links[to].iter().map(watch::Sender::subscribe).collect(),
+                forth: (0..size).map(|from| direction(from, to)).collect(),
+                back: (0..size).map(|from| direction(to, from)).collect(),
             };
             proxies.spawn(proxy.accept(listener));
         }
@@ -181,14 +189,44 @@ impl Network {
     }
 }
 
+/// One direction between two nodes.
+#[derive(Clone)]
+struct Direction {
+    link: watch::Receiver<Link>,
+    weather: Weather,
+}
+
+/// What jitters, the same for all connections in one direction.
+#[derive(Clone, Copy)]
+struct Weather {
+    seed: u64,
+    since: Instant,
+}
+
+impl Weather {
+    fn new() -> Self {
+        Self {
+            seed: fastrand::u64(..),
+            since: Instant::now(),
+        }
+    }
+
+    /// The part of the jitter that delays at that time, 0 to 1.
+    fn at(self, time: Instant) -> f64 {
+        let age = time.saturating_duration_since(self.since);
+        let slot = (age.as_millis() / JITTER_SLOT.as_millis()) as u64;
+        Rng::with_seed(self.seed.wrapping_add(slot)).f64()
+    }
+}
+
 /// What stands in front of one node.
 struct Proxy {
     to: usize,
     nodes: Vec<Arc<Whereabouts>>,
     /// From each other node to this one.
-    forth: Vec<watch::Receiver<Link>>,
+    forth: Vec<Direction>,
     /// From this node to each other one.
-    back: Vec<watch::Receiver<Link>>,
+    back: Vec<Direction>,
 }
 
 impl Proxy {
@@ -258,12 +296,12 @@ fn holds(process: u32, socket: &str) -> bool {
 async fn carry(
     opener: TcpStream,
     receiver: &Whereabouts,
-    mut forth: watch::Receiver<Link>,
-    back: watch::Receiver<Link>,
+    mut forth: Direction,
+    back: Direction,
 ) -> Result<()> {
     // What is cut short is reset, not ended in good order.
     opener.set_zero_linger()?;
-    if *forth.borrow_and_update() == Link::Cut {
+    if *forth.link.borrow_and_update() == Link::Cut {
         bail!("cut");
     }
     let acceptor = TcpStream::connect(("127.0.0.1", receiver.peer_port())).await?;
@@ -273,7 +311,7 @@ async fn carry(
     }
     let (from_opener, to_opener) = opener.into_split();
     let (from_acceptor, to_acceptor) = acceptor.into_split();
-    let mut is_cut = forth.clone();
+    let mut is_cut = forth.link.clone();
     tokio::select! {
         ended = pump(from_opener, to_acceptor, forth) => ended,
         ended = pump(from_acceptor, to_opener, back) => ended,
@@ -282,11 +320,7 @@ async fn carry(
 }
 
 /// Carries bytes in one direction, as its link allows.
-async fn pump(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut link: watch::Receiver<Link>,
-) -> Result<()> {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, direction: Direction) -> Result<()> {
     let (taken, mut waiting) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES_MAX);
     let take = async move {
         let mut buffer = vec![0; PIECE_BYTES];
@@ -299,7 +333,8 @@ async fn pump(
         }
     };
     let give = async move {
-        let mut line = Line::new();
+        let Direction { mut link, weather } = direction;
+        let mut line = Line::new(weather);
         while let Some((since, piece)) = waiting.recv().await {
             line.allows(since, piece.len(), &mut link).await?;
             to.write_all(&piece).await?;
@@ -313,26 +348,17 @@ async fn pump(
 /// One direction of a connection.
 struct Line {
     random: Rng,
-    opened: Instant,
-    /// The slot of [`JITTER_SLOT`] for which `jitter` was drawn.
-    slot: u128,
-    /// The part of the jitter that delays, 0 to 1.
-    jitter: f64,
+    weather: Weather,
     /// When the last piece was through.
     free_at: Instant,
 }
 
 impl Line {
-    fn new() -> Self {
-        let mut random = Rng::new();
-        let jitter = random.f64();
-        let now = Instant::now();
+    fn new(weather: Weather) -> Self {
         Self {
-            random,
-            opened: now,
-            slot: 0,
-            jitter,
-            free_at: now,
+            random: Rng::new(),
+            weather,
+            free_at: Instant::now(),
         }
     }
 
@@ -367,14 +393,9 @@ impl Line {
     }
 
     /// When a piece is through that arrived at that time and drew that lot of a thousand.
-    fn through(&mut self, shape: &Shape, since: Instant, bytes: usize, lot: u16) -> Instant {
-        let age = since.saturating_duration_since(self.opened);
-        let slot = age.as_millis() / JITTER_SLOT.as_millis();
-        if slot != self.slot {
-            self.slot = slot;
-            self.jitter = self.random.f64();
-        }
-        let mut arrives = since + shape.delay + shape.jitter.mul_f64(self.jitter);
+    fn through(&self, shape: &Shape, since: Instant, bytes: usize, lot: u16) -> Instant {
+        let jitter = shape.jitter.mul_f64(self.weather.at(since));
+        let mut arrives = since + shape.delay + jitter;
         if lot < shape.stalled_permille {
             arrives += STALL;
         }
@@ -392,11 +413,15 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    fn line() -> Line {
+        Line::new(Weather::new())
+    }
+
     fn through(line: &mut Line, shape: Shape, at_ms: u32, bytes: usize, lot: u16) -> Duration {
-        let since = line.opened + MS * at_ms;
+        let since = line.weather.since + MS * at_ms;
         let through = line.through(&shape, since, bytes, lot);
         line.free_at = through;
-        through - line.opened
+        through - line.weather.since
     }
 
     #[test]
@@ -405,8 +430,22 @@ mod tests {
             delay: MS * 20,
             ..Shape::default()
         };
-        let line = &mut Line::new();
+        let line = &mut line();
         assert_eq!(through(line, shape, 7, 1, 0), MS * 27);
+    }
+
+    #[test]
+    fn jitter_is_the_same_on_all_connections_of_a_link() {
+        let shape = Shape {
+            jitter: MS * 180,
+            ..Shape::default()
+        };
+        let weather = Weather::new();
+        let (one, other) = (&mut Line::new(weather), &mut Line::new(weather));
+        for at in (0..10_000).step_by(70) {
+            let took = through(one, shape, at, 1, 999);
+            assert_eq!(took, through(other, shape, at, 1, 999));
+        }
     }
 
     #[test]
@@ -416,7 +455,7 @@ mod tests {
             jitter: MS * 180,
             ..Shape::default()
         };
-        let line = &mut Line::new();
+        let line = &mut line();
         let mut seen = Vec::new();
         for at in (0..100_000).step_by(100) {
             let took = through(line, shape, at, 1, 999) - MS * at;
@@ -436,7 +475,7 @@ mod tests {
             stalled_permille: 50,
             ..Shape::default()
         };
-        let line = &mut Line::new();
+        let line = &mut line();
         assert_eq!(through(line, shape, 0, 1, 50), Duration::ZERO);
         assert_eq!(through(line, shape, 0, 1, 49), STALL);
     }
@@ -448,7 +487,7 @@ mod tests {
             bytes_per_second: NonZeroU64::new(1_000_000),
             ..Shape::default()
         };
-        let line = &mut Line::new();
+        let line = &mut line();
         assert_eq!(through(line, shape, 0, 10_000, 0), MS * 10);
         assert_eq!(through(line, shape, 0, 10_000, 0), MS * 20);
         assert_eq!(through(line, shape, 100, 100, 0), MS * 101, "the delay");

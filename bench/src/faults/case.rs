@@ -115,7 +115,7 @@ impl Case {
             }
             Self::Jitter => {
                 "Every link delays by 20 to 200 ms, drawn evenly and anew every 100 ms for each \
-                 direction of each connection; nothing overtakes."
+                 of its directions; nothing overtakes."
             }
             Self::Loss => {
                 "Of all that members write to each other, every twentieth piece, by chance, arrives \

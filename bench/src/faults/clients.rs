@@ -53,6 +53,8 @@ struct Shared {
     deadline: Duration,
     value_bytes: usize,
     next: Cell<u64>,
+    /// The highest revision of an acknowledged put.
+    revision: Rc<Cell<i64>>,
     record: RefCell<Record>,
     lanes: Vec<Rc<Lane>>,
 }
@@ -95,6 +97,7 @@ impl Clients {
             deadline,
             value_bytes: value_bytes.max(NUMBER_BYTES),
             next: Cell::new(0),
+            revision: Rc::default(),
             record: RefCell::default(),
         });
         let mut work = JoinSet::new();
@@ -126,6 +129,12 @@ impl Clients {
     /// What they recorded.
     pub fn record(&self) -> std::cell::RefMut<'_, Record> {
         self.shared.record.borrow_mut()
+    }
+
+    /// The highest revision of an acknowledged put, now and later.
+    #[must_use]
+    pub fn revision(&self) -> Rc<Cell<i64>> {
+        Rc::clone(&self.shared.revision)
     }
 
     /// How many of the puts that were acknowledged in that time can't be read any more, and how
@@ -217,11 +226,14 @@ impl Shared {
         let sent = self.began.elapsed();
         let asked = async {
             let mut connection = lane.connected(&self.endpoints).await?;
-            connection.put(&request).await?;
-            anyhow::Ok(())
+            let answer = connection.put(&request).await?;
+            anyhow::Ok(answer.header.unwrap_or_default().revision)
         };
         let answer = tokio::time::timeout(self.deadline, asked).await;
-        let is_acknowledged = matches!(answer, Ok(Ok(())));
+        let is_acknowledged = matches!(answer, Ok(Ok(_)));
+        if let Ok(Ok(revision)) = answer {
+            self.revision.set(self.revision.get().max(revision));
+        }
         if !is_acknowledged && lane.moves.get() == moves {
             lane.move_to((lane.at.get() + 1) % self.endpoints.len());
         }

@@ -1,11 +1,12 @@
 //! `faults`: the same faults on Raftery and on etcd, under the same load.
 //!
 //! - [`case`]: what goes wrong. [`trial`]: a case on one cluster, as often as it is wanted.
-//! - [`clients`]: the load. [`watch`]: who leads. [`record`]: what both told, and what follows.
+//! - [`clients`]: the load. [`readers`]: whether reads are stale. [`watch`]: who leads. [`record`]: what both told, and what follows.
 //! - [`results`]: figures, as they are kept and shown.
 
 pub mod case;
 pub mod clients;
+pub mod readers;
 pub mod record;
 pub mod results;
 pub mod trial;
@@ -41,8 +42,8 @@ struct Bench {
     commit: Option<String>,
 }
 
-/// Runs the cases and prints their tables. Fails if a case couldn't be measured, or if an
-/// acknowledged put was lost.
+/// Runs the cases and prints their tables. Fails if a case couldn't be measured, if an
+/// acknowledged put was lost, or if a read was stale.
 pub async fn faults(args: Faults) -> Result<ExitCode> {
     let programs = Programs::new(args.place.clone())?;
     let contenders = chosen(&args.systems);

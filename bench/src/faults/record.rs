@@ -83,6 +83,17 @@ impl Record {
         self.acknowledged(from, to).count() as f64 / (to.saturating_sub(from)).as_secs_f64()
     }
 
+    /// The middle time that an acknowledged put took.
+    #[must_use]
+    pub fn median_latency(&self, from: Duration, to: Duration) -> Option<Duration> {
+        let mut took: Vec<_> = self
+            .acknowledged(from, to)
+            .map(|put| put.done - put.sent)
+            .collect();
+        let middle = took.len() / 2;
+        (!took.is_empty()).then(|| *took.select_nth_unstable(middle).1)
+    }
+
     /// Acknowledged puts a second in pieces of that time.
     #[must_use]
     pub fn rates(&self, from: Duration, to: Duration, width: Duration) -> Vec<f64> {
@@ -186,6 +197,11 @@ mod tests {
         assert_eq!(rates, [20.0, 0.0, 10.0]);
         assert_eq!(record.rate(MS * 100, MS * 300), 10.0);
         assert_eq!(record.failed(MS * 100, MS * 300), 1);
+        assert_eq!(
+            record.median_latency(Duration::ZERO, MS * 400),
+            Some(MS * 199)
+        );
+        assert_eq!(record.median_latency(MS * 311, MS * 400), None);
         assert_eq!(record.rates(MS * 100, MS * 450, MS * 100).len(), 4);
     }
 

@@ -77,11 +77,17 @@ pub enum Quantity {
     Moved,
     /// Acknowledged puts that couldn't be read back.
     Lost,
+    /// Linearizable reads that didn't show what was acknowledged before them.
+    Stale,
     /// Puts a second before the fault.
     Healthy,
     /// Puts a second under the fault.
     Faulty,
-    /// The one divided by the other.
+    /// The middle time of a put before the fault, in seconds.
+    HealthyLatency,
+    /// The middle time of a put under the fault, in seconds.
+    FaultyLatency,
+    /// The one rate divided by the other.
     Share,
     /// Changes of the leader, as the members count them.
     LeaderChanges,
@@ -99,8 +105,11 @@ impl Quantity {
             Self::OtherLeader => "fault → another leader",
             Self::Moved => "leadership moved",
             Self::Lost => "acknowledged puts lost",
+            Self::Stale => "stale reads",
             Self::Healthy => "puts/s before",
             Self::Faulty => "puts/s under the fault",
+            Self::HealthyLatency => "median of a put before",
+            Self::FaultyLatency => "median of a put under the fault",
             Self::Share => "share of the rate before",
             Self::LeaderChanges => "leader changes",
             Self::Terms => "terms",
@@ -127,8 +136,9 @@ impl Quantity {
                 }
             }
             Self::Moved => format!("{sum:.0} of {}", values.len()),
-            Self::Lost => with_thousands(sum as u64),
+            Self::Lost | Self::Stale => with_thousands(sum as u64),
             Self::Healthy | Self::Faulty => spread(&some, |v| with_thousands(v.round() as u64)),
+            Self::HealthyLatency | Self::FaultyLatency => spread(&some, show_seconds),
             Self::Share => spread(&some, |v| format!("{:.0} %", v * 100.0)),
             Self::LeaderChanges | Self::Terms => spread(&some, |v| format!("{v:.0}")),
         }
@@ -153,6 +163,7 @@ fn quantile(values: &[Option<f64>], share: f64) -> Option<f64> {
 
 fn show_seconds(seconds: f64) -> String {
     match seconds {
+        short if short < 0.01 => format!("{:.1} ms", short * 1000.0),
         short if short < 1.0 => format!("{:.0} ms", short * 1000.0),
         long => format!("{long:.2} s"),
     }

@@ -1,5 +1,6 @@
 //! One case on one cluster, as often as it is wanted.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::case::{Aim, Case};
 use super::clients::{Clients, Demand};
+use super::readers::Readers;
 use super::results::{Contender, Outcome, Quantity, Timeline};
 use super::watch::{View, Watcher};
 use crate::cluster::Cluster;
@@ -91,6 +93,8 @@ pub struct Trial<'a> {
     case: Case,
     contender: Contender,
     clients: Clients,
+    /// Where it is measured how soon puts are acknowledged again.
+    readers: Option<Readers>,
     watcher: Watcher,
     cluster: Cluster,
     began: Instant,
@@ -115,13 +119,18 @@ impl<'a> Trial<'a> {
         let began = Instant::now();
         let endpoints = cluster.endpoints();
         let (demand, deadline) = settings.demand(case.aim());
+        let value_bytes = settings.value_bytes;
+        let clients = Clients::start(endpoints.clone(), demand, deadline, value_bytes, began);
+        let reads = case.aim() == Aim::Progress;
+        let readers = reads.then(|| Readers::start(&endpoints, deadline, &clients.revision()));
         Ok(Self {
             settings,
             progress,
             case,
             contender,
             watcher: Watcher::start(&endpoints, began),
-            clients: Clients::start(endpoints, demand, deadline, settings.value_bytes, began),
+            readers,
+            clients,
             cluster,
             began,
             timelines: Vec::new(),
@@ -159,6 +168,7 @@ impl<'a> Trial<'a> {
     /// How soon puts are acknowledged again.
     async fn progress_once(&mut self, outcome: &mut Outcome) -> Result<String> {
         let (leader, id) = self.settled().await?;
+        self.readers.as_ref().map(Readers::take);
         let fault = self.inject(leader)?;
         let limit = fault + LASTS_MAX;
         let next = loop {
@@ -189,8 +199,16 @@ impl<'a> Trial<'a> {
             let note = format!("{lost} of {looked_for} acknowledged puts were lost");
             outcome.notes.push(note);
         }
+        // Until all was well again: a member that comes back must not show what it missed either.
+        let (stale, reads) = self.readers.as_ref().map_or((0, 0), Readers::take);
+        outcome.add(Quantity::Stale, Some(stale as f64));
+        if stale > 0 {
+            let note = format!("{stale} of {reads} reads were stale");
+            outcome.notes.push(note);
+        }
         Ok(format!(
-            "next put {}, longest pause {}, another leader {}, {lost} of {looked_for} puts lost",
+            "next put {}, longest pause {}, another leader {}, {lost} of {looked_for} puts lost, \
+             {stale} of {reads} reads stale",
             Quantity::NextPut.cell(&[next]),
             Quantity::Pause.cell(&[Some(pause.as_secs_f64())]),
             Quantity::OtherLeader.cell(&[other]),
@@ -212,6 +230,7 @@ impl<'a> Trial<'a> {
             let healthy = record.rate(fault - MEASURED, fault);
             (healthy, record.rate(end - MEASURED, end))
         };
+        let latencies = self.latencies(fault - MEASURED..fault, end - MEASURED..end);
         let changes = self.leader_changes().await? - changes;
         let other = self.other_leader(id, fault, end);
         let share = faulty / healthy.max(f64::MIN_POSITIVE);
@@ -219,6 +238,8 @@ impl<'a> Trial<'a> {
         outcome.add(Quantity::Healthy, Some(healthy));
         outcome.add(Quantity::Faulty, Some(faulty));
         outcome.add(Quantity::Share, Some(share));
+        outcome.add(Quantity::HealthyLatency, latencies[0]);
+        outcome.add(Quantity::FaultyLatency, latencies[1]);
         outcome.add(Quantity::Moved, Some(f64::from(u8::from(other.is_some()))));
         outcome.add(Quantity::LeaderChanges, Some(changes));
         tokio::time::sleep(AFTER).await;
@@ -253,6 +274,9 @@ impl<'a> Trial<'a> {
         outcome.add(Quantity::Pause, Some(pause));
         outcome.add(Quantity::Healthy, Some(healthy));
         outcome.add(Quantity::Faulty, Some(faulty));
+        let latencies = self.latencies(fault - BEFORE..fault, fault..end);
+        outcome.add(Quantity::HealthyLatency, latencies[0]);
+        outcome.add(Quantity::FaultyLatency, latencies[1]);
         self.keep_timeline(Some(pause), fault, BEFORE, healed, CALM_WIDTH);
         Ok(format!(
             "{changes} leader changes in {terms} terms, longest pause {}",
@@ -328,6 +352,14 @@ impl<'a> Trial<'a> {
             most = most.max(member.metric(LEADER_CHANGES).await?);
         }
         Ok(most)
+    }
+
+    fn latencies(&self, before: Range<Duration>, under: Range<Duration>) -> [Option<f64>; 2] {
+        let record = self.clients.record();
+        [before, under].map(|time| {
+            let latency = record.median_latency(time.start, time.end);
+            latency.map(|latency| latency.as_secs_f64())
+        })
     }
 
     fn term(&self) -> Result<u64> {

@@ -115,12 +115,14 @@ fn write_page(results: &Results, to: &mut String) -> std::fmt::Result {
         to,
         "- Times are `median / 99th percentile / longest` of all repetitions, other figures medians \
          (lowest–highest).\n  \"Next acknowledged put\" counts from the fault to the answer of a put that \
-         was sent after it. \"Never\": not\n  within the {} s that the fault lasts then; otherwise it \
+         was sent at least 10 ms after it. \"Never\": not\n  within the {} s that the fault lasts then; otherwise it \
          lasts {} s.\n\
          - Who leads is asked of every member every {} ms. Leader changes are \
          `etcd_server_leader_changes_seen_total`,\n  which both count, of the member that saw most.\n\
          - Every put has a key of its own for the next 50,000 puts. After each fault about progress, what \
          was acknowledged\n  from 3 s before it to its end is read back; what is missing is lost.\n\
+         - All the while every member is asked for linearizable reads, one after the other. One whose \
+         revision is lower\n  than that of a put acknowledged before it was sent is stale.\n\
          - Rates under a fault are those of {} s, from {} s after it on, beside those of {} s before it.\n\
          - Pictures show one repetition, the middle one; the red line is the fault, the green one its end, \
          and blue\n  ones are where another leader was seen.",
