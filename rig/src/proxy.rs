@@ -413,8 +413,11 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    /// A line that was free when its time began.
     fn line() -> Line {
-        Line::new(Weather::new())
+        let mut line = Line::new(Weather::new());
+        line.free_at = line.weather.since;
+        line
     }
 
     fn through(line: &mut Line, shape: Shape, at_ms: u32, bytes: usize, lot: u16) -> Duration {
