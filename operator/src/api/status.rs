@@ -82,12 +82,38 @@ pub struct MemberStatus {
     /// Since when it is in this phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase_since: Option<Time>,
-    /// Sum of its verdicts, -1000 to 1000, refreshed every 30 seconds.
+    /// Whether it has been good, -1000 to 1000: the sum of its verdicts, of which old ones fade.
+    /// Refreshed every 30 seconds, as the numbers below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<i64>,
+    /// Whether it is slow now, 1 (no) to 100. From 80 on it had better not lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fast_score: Option<i64>,
+    /// Its place in the order in which voters had better lead; 1 is the best.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<i32>,
     /// Its last verdict, refreshed every 30 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_verdict: Option<String>,
+    /// When it was seen slow; absent if it wasn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow: Option<SlowStatus>,
+}
+
+/// When a member was seen slow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SlowStatus {
+    /// Since when it counts as failing slowly; absent if it doesn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// The last 30 minutes, the newest last: `#` where its fast score was seen at 80 or more.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 30))]
+    pub minutes: String,
+    /// The newest of these minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
 }
 
 /// What a member is in Raft.

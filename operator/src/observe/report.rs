@@ -65,6 +65,7 @@ impl Member {
             active: member.active,
             caught_up: member.caught_up,
             score: member.score,
+            fast_score: Some(member.fast_score).filter(|score| *score != 0),
             last_verdict: member.last_verdict,
         })
     }

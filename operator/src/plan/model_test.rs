@@ -45,6 +45,8 @@ pub(crate) struct Claim {
     pub(crate) incarnation: Incarnation,
     /// Cluster and ID on the disk.
     pub(crate) identity: Option<(ClusterId, MemberId)>,
+    /// It works, slowly.
+    pub(crate) slow: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -289,6 +291,7 @@ impl Model {
                 terminating: false,
                 incarnation: Incarnation(incarnation),
                 identity: None,
+                slow: false,
             });
             let uid = format!("pod-{}", self.draw());
             let template = self.template.clone();
@@ -341,6 +344,13 @@ impl Model {
             pod.frozen = false;
         }
         self.elect();
+    }
+
+    /// A disk that becomes slow, or is fast again.
+    pub(crate) fn slow_down(&mut self, ordinal: u32, slow: bool) {
+        if let Some(claim) = self.claims.get_mut(&ordinal) {
+            claim.slow = slow;
+        }
     }
 
     /// A machine that is cut off; its pod is evicted and can't end.
@@ -508,6 +518,11 @@ impl Model {
             let silent = self.pods.get(&member.ordinal).map(|pod| {
                 u64::try_from(self.now.duration_since(pod.silent_since).as_millis()).unwrap()
             });
+            let slow = self
+                .claims
+                .get(&member.ordinal)
+                .is_some_and(|claim| claim.slow && self.is_alive(*id, member));
+            let (score, fast_score) = if slow { (-600, 100) } else { (500, 1) };
             Member {
                 id: *id,
                 name: format!("demo-{}", member.ordinal),
@@ -519,8 +534,9 @@ impl Model {
                 last_heard_ms: if alive { Some(0) } else { silent },
                 active: alive,
                 caught_up: alive,
-                score: 0,
-                last_verdict: String::new(),
+                score,
+                fast_score: Some(fast_score),
+                last_verdict: "+1 in_time".to_owned(),
             }
         };
         raft.members.iter().map(seen).collect()

@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::Step;
+use super::{Slowness, Step};
 use crate::api::MemberPhase;
 use crate::ids::{ClusterId, Incarnation, MemberId};
 
@@ -54,6 +54,8 @@ pub struct MemberNote {
     pub phase: MemberPhase,
     /// Since when.
     pub since: Timestamp,
+    /// How slow it was seen.
+    pub slowness: Slowness,
 }
 
 impl Notes {
@@ -87,6 +89,7 @@ impl Notes {
                         claim_uid: disk.claim_uid.clone(),
                         phase: MemberPhase::Joining,
                         since: now,
+                        slowness: Slowness::default(),
                     })
                     .collect();
             }
@@ -119,6 +122,7 @@ impl Notes {
                 claim_uid: disk.claim_uid.clone(),
                 phase: MemberPhase::Joining,
                 since: now,
+                slowness: Slowness::default(),
             }),
             Step::NoteRemoval { id, reason, .. } => {
                 next.set_phase(*id, MemberPhase::Removing, now);

@@ -154,6 +154,8 @@ pub enum Step {
         to: u32,
         /// Member ID of the next.
         id: MemberId,
+        /// What speaks against the one that leads, if anything does.
+        because: Option<String>,
     },
     /// Open the cluster to clients.
     Open,
@@ -292,11 +294,20 @@ impl fmt::Display for Step {
             Self::Remove { id, ordinal, .. } => {
                 write!(f, "remove member {id} of ordinal {ordinal}")
             }
-            Self::Transfer { from, to, id } => {
+            Self::Transfer {
+                from,
+                to,
+                id,
+                because,
+            } => {
                 write!(
                     f,
                     "move leadership from ordinal {from} to ordinal {to} (member {id})"
-                )
+                )?;
+                match because {
+                    Some(because) => write!(f, ", because it fails slowly: {because}"),
+                    None => Ok(()),
+                }
             }
             Self::Open => f.write_str("open the cluster to clients"),
             Self::Configure { window_ms } => {

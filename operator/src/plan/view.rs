@@ -1,5 +1,6 @@
 //! What follows directly from an observation, for all parts of a plan.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Leadership, Notes};
@@ -8,6 +9,9 @@ use crate::ids::{ClusterId, MemberId};
 use crate::observe::{
     Host, Identity, Member, NodeReport, Now, Observed, OrdinalSeen, PodSeen, Role,
 };
+
+/// How long a leader must have led, as the operator saw it, before its word makes a member slow.
+const LEADER_SETTLED: Duration = Duration::from_secs(120);
 
 /// An observation, and the truth it contains: the leader's word.
 pub(crate) struct View<'a> {
@@ -284,6 +288,41 @@ impl<'a> View<'a> {
             .map(|(ordinal, _)| self.desired.pod_name(*ordinal))
     }
 
+    /// Whether the leader that answers has led for long enough to be believed when it calls a
+    /// member slow: what it saw first may have been the end of what cost the last one its place.
+    pub(crate) fn leader_is_settled(&self) -> bool {
+        let (Some(leader), Some(noted)) = (self.leader, &self.observed.notes.leadership) else {
+            return false;
+        };
+        let pod = self.desired.pod_name(leader.ordinal);
+        let is_same = noted.pod == pod && noted.term == leader.identity.term;
+        let lasts = Duration::try_from(self.now.duration_since(noted.since)).unwrap_or_default();
+        is_same && lasts >= LEADER_SETTLED
+    }
+
+    /// Voters that answer and that the leader hears: slow they may be, silent they aren't.
+    pub(crate) fn living_voters(&self) -> Vec<Placed<'a>> {
+        let mut voters = self.voters();
+        voters.retain(|placed| {
+            placed.member.active && matches!(self.presence(placed), Presence::Here(_))
+        });
+        voters
+    }
+
+    /// Each voter's place in the order in which they had better lead, from 1.
+    pub(crate) fn ranks(&self) -> BTreeMap<MemberId, u32> {
+        let standings = self.voters().into_iter().map(|placed| {
+            let id = raftery_behaviour::MemberId(placed.member.id.0);
+            (id, placed.member.standing())
+        });
+        let ranked = raftery_behaviour::ranked(&standings.collect());
+        ranked
+            .into_iter()
+            .map(|id| MemberId(id.0))
+            .zip(1..)
+            .collect()
+    }
+
     /// Whether the StatefulSet would make a deleted pod anew from the wanted template.
     pub(crate) fn template_is_settled(&self) -> bool {
         self.observed
@@ -314,6 +353,14 @@ impl<'a> View<'a> {
                 Presence::Here(_) => MemberPhase::Active,
             };
             notes.set_phase(id, phase, self.now);
+        }
+        if self.leader_is_settled() {
+            for placed in self.living_voters() {
+                let noted = notes.members.iter_mut();
+                for note in noted.filter(|note| note.id == placed.member.id) {
+                    note.slowness = note.slowness.seen(placed.member.standing(), self.now);
+                }
+            }
         }
         notes.leadership = self.leader.map(|leader| {
             let pod = self.desired.pod_name(leader.ordinal);

@@ -3,8 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::api::{MemberStatus, RaftClusterStatus};
-use crate::plan::{Leadership, MemberNote, Notes};
+use crate::api::{MemberStatus, RaftClusterStatus, SlowStatus};
+use crate::plan::{Leadership, MemberNote, Notes, Slowness};
 
 /// Reads notes. What makes no sense is dropped: the members are asked anyway.
 pub fn notes_of(status: &RaftClusterStatus) -> Notes {
@@ -39,6 +39,28 @@ fn note_of(member: &MemberStatus) -> Option<MemberNote> {
             .phase_since
             .as_ref()
             .map_or(Timestamp::UNIX_EPOCH, |since| since.0),
+        slowness: member.slow.as_ref().map(slowness_of).unwrap_or_default(),
+    })
+}
+
+fn slowness_of(slow: &SlowStatus) -> Slowness {
+    let minutes = slow.minutes.parse().unwrap_or_default();
+    let until = slow.until.as_ref().map(|until| until.0.as_second() / 60);
+    Slowness::noted(minutes, until, slow.since.as_ref().map(|since| since.0))
+}
+
+/// `None` for a member that wasn't seen slow.
+pub(super) fn slow_status(slowness: &Slowness) -> Option<SlowStatus> {
+    if *slowness == Slowness::default() {
+        return None;
+    }
+    let until = slowness.until();
+    Some(SlowStatus {
+        since: slowness.since.map(Time),
+        minutes: until
+            .map(|_| slowness.minutes.to_string())
+            .unwrap_or_default(),
+        until: until.map(Time),
     })
 }
 
