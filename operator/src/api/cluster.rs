@@ -191,7 +191,8 @@ pub struct HealingSpec {
     /// What is done about a member that lives and is much slower than the others, for 10 of the
     /// last 30 minutes or with a score of -500 or less. Observe tells of it in Events; Transfer
     /// also moves leadership off it, if it leads and hasn't handed over by itself within a
-    /// minute. The annotation raftery.dev/veto-fail-slow forbids what goes beyond Events: "true"
+    /// minute; Replace also replaces it, with one more member for that time, so that there are
+    /// never fewer. The annotation raftery.dev/veto-fail-slow forbids what goes beyond Events: "true"
     /// for all members, or names of pods, separated by commas.
     #[serde(default)]
     pub fail_slow: FailSlow,
@@ -204,9 +205,11 @@ pub struct HealingSpec {
 pub enum FailSlow {
     /// It is told of.
     Observe,
-    /// It doesn't lead.
+    /// And it doesn't lead.
     #[default]
     Transfer,
+    /// And another member takes its place.
+    Replace,
 }
 
 /// Where verdicts and intervals go.

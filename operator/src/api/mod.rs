@@ -18,5 +18,7 @@ pub use cluster::{
 pub use crd::{crd, crd_yaml};
 pub use desired::{Desired, InvalidSpec, Mongodb};
 pub use duration::{DurationText, ParseDurationError};
-pub use status::{MemberPhase, MemberRole, MemberStatus, RaftClusterStatus, SlowStatus};
+pub use status::{
+    MemberPhase, MemberRole, MemberStatus, RaftClusterStatus, SlowStatus, SwapStatus,
+};
 pub use veto::{VETO_FAIL_SLOW, Veto};

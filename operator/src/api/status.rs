@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the operator saw, and what it means to do.
 ///
-/// `founded`, `clusterID`, `members` and `replacements` are notes of intent, written before the
+/// `founded`, `clusterID`, `members`, `replacements` and `swap` are notes of intent, written before the
 /// deed, so that an operator that dies in between finds its way. They are not the truth: the
 /// members are asked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +48,9 @@ pub struct RaftClusterStatus {
     /// When replacements were begun within the last hour.
     #[serde(default)]
     pub replacements: Vec<Time>,
+    /// The member that fails slowly and shall be replaced, until it is out of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap: Option<SwapStatus>,
     /// What the operator does or waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
@@ -59,6 +62,20 @@ pub struct RaftClusterStatus {
         "x-kubernetes-list-map-keys" = ["type"]
     ))]
     pub conditions: Vec<Condition>,
+}
+
+/// A member that fails slowly, and where the one that takes its vote is made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SwapStatus {
+    /// ID of the slow member, hexadecimal.
+    pub id: String,
+    /// Its place.
+    pub ordinal: i32,
+    /// The place of the other one, beyond those that spec.replicas asks for.
+    pub extra: i32,
+    /// When it was begun.
+    pub since: Time,
 }
 
 /// One member.

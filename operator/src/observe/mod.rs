@@ -133,6 +133,8 @@ pub struct Identity {
     pub members: Vec<Member>,
     /// IDs that were removed.
     pub removed: BTreeSet<MemberId>,
+    /// Which kinds of entries the cluster goes by.
+    pub cluster_version: u32,
     /// Unit of judging, milliseconds, as replicated.
     pub window_ms: u64,
     /// Where the ledger's export stands.

@@ -38,6 +38,7 @@ impl NodeReport {
                 .map(Member::from_wire)
                 .collect::<Option<_>>()?,
             removed: answer.removed_ids.into_iter().map(MemberId).collect(),
+            cluster_version: answer.cluster_version,
             window_ms: answer.cluster_config.unwrap_or_default().window_ms,
             ledger: Ledger {
                 mongodb: ledger.mongodb,

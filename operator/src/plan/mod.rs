@@ -11,6 +11,7 @@
 //! 7. move leadership off a member that fails slowly
 //! 8. scale
 //! 9. what members share, then roll pods whose template changed
+//! 10. begin to replace a member that fails slowly
 //!
 //! A plan holds at most one step, and a step is one write: the next plan sees what came of it.
 //! Whatever disturbs a voter passes [`gate`](gate::check).
@@ -40,7 +41,7 @@ use crate::observe::{Now, Observed};
 
 pub(crate) use fail_slow::Evidence;
 pub use fail_slow::{SlowMinutes, Slowness};
-pub use notes::{Leadership, MemberNote, Notes};
+pub use notes::{Leadership, MemberNote, Notes, SwapNote};
 pub use step::{Disk, Removal, Step};
 pub(crate) use view::{Placed, View};
 
@@ -142,6 +143,7 @@ pub fn plan(desired: &Desired, template_hash: &str, observed: &Observed, now: No
         return Plan::hold(&view, State::QuorumLost, summary);
     }
     founding::adopt(&view)
+        .or_else(|| fail_slow::finish_or_cancel(&view))
         .or_else(|| in_flight::plan(&view))
         .or_else(|| founding::open(&view))
         .or_else(|| replace::plan(&view))
@@ -152,6 +154,7 @@ pub fn plan(desired: &Desired, template_hash: &str, observed: &Observed, now: No
         .or_else(|| roll::configure(&view))
         .or_else(|| roll::plan(&view))
         .or_else(|| in_flight::unwell(&view))
+        .or_else(|| fail_slow::begin(&view))
         .unwrap_or_else(|| fail_slow::steady(&view))
 }
 

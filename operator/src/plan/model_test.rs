@@ -67,6 +67,17 @@ pub(crate) struct Raft {
     pub(crate) leader: Option<MemberId>,
     pub(crate) term: u64,
     pub(crate) window_ms: u64,
+    pub(crate) cluster_version: u32,
+    /// Who came and who goes, until the joint step is left.
+    pub(crate) joint: Option<(MemberId, MemberId)>,
+    pub(crate) swaps: u32,
+}
+
+impl Raft {
+    /// Whether a change that was planned against this configuration is taken.
+    fn admits(&self, config_index: u64) -> bool {
+        self.config_index == config_index && self.joint.is_none()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -186,6 +197,9 @@ impl Model {
                         leader: Some(*id),
                         term: 1,
                         window_ms: 1000,
+                        cluster_version: 2,
+                        joint: None,
+                        swaps: 0,
                     });
                 }
             }
@@ -198,7 +212,7 @@ impl Model {
                 let Some(raft) = self.raft.as_mut().filter(|_| live) else {
                     return;
                 };
-                if raft.config_index != *config_index || raft.removed.contains(id) {
+                if !raft.admits(*config_index) || raft.removed.contains(id) {
                     return;
                 }
                 let member = ModelMember {
@@ -215,7 +229,7 @@ impl Model {
                 let Some(raft) = self.raft.as_mut().filter(|_| live) else {
                     return;
                 };
-                if raft.config_index == *config_index {
+                if raft.admits(*config_index) {
                     raft.members.get_mut(id).unwrap().learner = false;
                     raft.config_index += 1;
                 }
@@ -226,11 +240,30 @@ impl Model {
                 let Some(raft) = self.raft.as_mut().filter(|_| live) else {
                     return;
                 };
-                if raft.config_index == *config_index {
+                if raft.admits(*config_index) {
                     assert_ne!(raft.leader, Some(*id), "a leader is never removed");
                     raft.members.remove(id);
                     raft.removed.insert(*id);
                     raft.config_index += 1;
+                }
+            }
+            Step::Swap {
+                id,
+                promote,
+                config_index,
+                ..
+            } => {
+                let Some(raft) = self.raft.as_mut().filter(|_| live) else {
+                    return;
+                };
+                if raft.admits(*config_index) {
+                    assert_ne!(raft.leader, Some(*id), "a leader is never removed");
+                    assert!(raft.cluster_version >= 2, "refused");
+                    let learner = raft.members.get_mut(promote).unwrap();
+                    assert!(std::mem::take(&mut learner.learner), "only a learner");
+                    raft.joint = Some((*promote, *id));
+                    raft.config_index += 1;
+                    raft.swaps += 1;
                 }
             }
             Step::Transfer { id, .. } => {
@@ -266,6 +299,8 @@ impl Model {
             | Step::NoteJoin { .. }
             | Step::NoteRemoval { .. }
             | Step::CancelRemoval { .. }
+            | Step::NoteSwap { .. }
+            | Step::CancelSwap { .. }
             | Step::Forget { .. }
             | Step::LatchFounded => {}
         }
@@ -308,6 +343,21 @@ impl Model {
             );
         }
         self.elect();
+        self.leave_joint();
+        self.elect();
+    }
+
+    /// A leader leaves a joint step by itself.
+    fn leave_joint(&mut self) {
+        let live = self.quorum_alive();
+        let Some(raft) = self.raft.as_mut().filter(|_| live) else {
+            return;
+        };
+        if let Some((_, out)) = raft.joint.take() {
+            raft.members.remove(&out);
+            raft.removed.insert(out);
+            raft.config_index += 1;
+        }
     }
 
     /// Pods end, and none is made yet: the worst moment.
@@ -427,8 +477,20 @@ impl Model {
         })
     }
 
+    /// A joint step needs a majority without whom came, and one without who goes.
     pub(crate) fn quorum_alive(&self) -> bool {
-        self.raft.is_some() && self.live_voters().len() > self.voters() / 2
+        let Some(raft) = &self.raft else {
+            return false;
+        };
+        let live = self.live_voters();
+        let is_majority = |without: Option<MemberId>| {
+            let count = live.iter().filter(|id| Some(**id) != without).count();
+            count > (self.voters() - usize::from(without.is_some())) / 2
+        };
+        match raft.joint {
+            None => is_majority(None),
+            Some((came, goes)) => is_majority(Some(came)) && is_majority(Some(goes)),
+        }
     }
 
     pub(crate) fn member_at(&self, ordinal: u32) -> Option<MemberId> {
@@ -502,6 +564,7 @@ impl Model {
                 last_index: 10,
                 members: self.members_seen(raft),
                 removed: raft.removed.clone(),
+                cluster_version: raft.cluster_version,
                 window_ms: raft.window_ms,
                 ledger: Ledger::default(),
             })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Leadership, Notes};
+use super::{Leadership, Notes, SwapNote};
 use crate::api::{Desired, MemberPhase};
 use crate::ids::{ClusterId, MemberId};
 use crate::observe::{
@@ -193,6 +193,30 @@ impl<'a> View<'a> {
             .is_some_and(|l| l.identity.members.iter().any(|member| member.id == id))
     }
 
+    /// The swap that is under way, as long as the leader calls the slow member a voter.
+    pub(crate) fn swap(&self) -> Option<&'a SwapNote> {
+        let swap = self.observed.notes.swap.as_ref()?;
+        let voters = self.voters();
+        voters
+            .iter()
+            .any(|placed| placed.member.id == swap.id)
+            .then_some(swap)
+    }
+
+    /// Whether a swap took a member out of the configuration.
+    pub(crate) fn is_swapped_out(&self, id: MemberId) -> bool {
+        let swap = self.observed.notes.swap.as_ref();
+        swap.is_some_and(|swap| swap.id == id) && self.leader.is_some() && !self.is_member(id)
+    }
+
+    /// Ordinals below this one have a place: as many as the spec asks for, and one more during a
+    /// swap.
+    pub(crate) fn places(&self) -> u32 {
+        let wanted = self.desired.replicas;
+        let extra = self.swap().filter(|swap| swap.extra == wanted);
+        extra.map_or(wanted, |swap| swap.extra + 1)
+    }
+
     pub(crate) fn is_leader(&self, id: MemberId) -> bool {
         self.leader
             .is_some_and(|leader| leader.identity.member_id == id)
@@ -338,6 +362,9 @@ impl<'a> View<'a> {
     /// See [`super::refresh`].
     pub(crate) fn refreshed_notes(&self) -> Notes {
         let mut notes = self.observed.notes.clone();
+        if let Some(swap) = notes.swap.take_if(|swap| self.is_swapped_out(swap.id)) {
+            notes.set_phase(swap.id, MemberPhase::Removing, self.now);
+        }
         for placed in self.members() {
             let id = placed.member.id;
             match notes.member(id).map(|note| note.phase) {

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::api::{Desired, MemberRole, Mongodb, RaftClusterStatus, SlowStatus};
 use crate::observe::{Host, Observed};
 use crate::plan::model_test::{Model, desired};
-use crate::plan::{plan, refresh};
+use crate::plan::{SwapNote, plan, refresh};
 
 fn status_of(desired: &Desired, model: &Model, observed: &Observed) -> RaftClusterStatus {
     let plan = plan(desired, &model.template, observed, model.now);
@@ -65,7 +65,13 @@ fn a_complete_cluster_is_ready() {
 
 #[test]
 fn notes_survive_the_way_through_the_status() {
-    let (desired, model) = (desired(3), Model::founded(&desired(3)));
+    let (desired, mut model) = (desired(3), Model::founded(&desired(3)));
+    model.notes.swap = Some(SwapNote {
+        id: model.member_at(1).unwrap(),
+        ordinal: 1,
+        extra: 3,
+        since: model.now,
+    });
     let observed = model.observe();
     let status = status_of(&desired, &model, &observed);
     let json = serde_json::to_string(&status).unwrap();

@@ -36,7 +36,7 @@ fn a_slow_leader_gets_a_minute_to_hand_over_by_itself() {
     let desired = desired(3);
     let (mut model, slow) = slow_leader(&desired);
     model.pass(Duration::from_secs(58));
-    assert_watched(&model.plan(&desired), "fails slowly and is watched");
+    assert_watched(&model.plan(&desired), "fails slowly and is only watched");
     model.pass(Duration::from_secs(1));
     let plan = model.turn(&desired);
     let Some(Step::Transfer { from, because, .. }) = &plan.step else {
@@ -164,7 +164,7 @@ fn a_slow_follower_keeps_its_vote_and_a_silent_one_isnt_slow() {
         model.leader_ordinal() != Some(ordinal)
     });
     model.pass(Duration::from_secs(600));
-    assert_watched(&model.plan(&desired), "is watched");
+    assert_watched(&model.plan(&desired), "is only watched");
     model.freeze(slow);
     let plan = model.plan(&desired);
     assert_eq!(plan.state, State::Waiting, "{plan}");

@@ -1,13 +1,17 @@
 //! Members that live and are much slower than the others: a ladder of what is done about them.
 //!
-//! Who fails slowly is noted ([`Slowness`]) and told of. What goes beyond that hangs on the word
-//! of the leader that answers now, on the spec, on the veto of a person, and on the gate.
+//! Who fails slowly is noted ([`Slowness`]) and told of; then it doesn't lead ([`transfer`]); then
+//! another member takes its place ([`begin`]). What goes beyond telling hangs on the word of the
+//! leader that answers now, on the spec, on the veto of a person, and on the gate.
 
 mod evidence;
 mod slowness;
+mod swap;
 
 use std::cmp::Reverse;
 use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
 
 use super::step::Step;
 use super::view::{Placed, View};
@@ -17,6 +21,7 @@ use slowness::has_recovered;
 
 pub(crate) use evidence::Evidence;
 pub use slowness::{SlowMinutes, Slowness};
+pub(super) use swap::{begin, finish_or_cancel, swap};
 
 /// How long a leader that fails slowly may take to hand over by itself.
 const HANDS_OVER: Duration = Duration::from_secs(60);
@@ -28,18 +33,20 @@ pub(super) fn transfer(view: &View<'_>) -> Option<Plan> {
         .into_iter()
         .find(|slow| view.is_leader(slow.placed.member.id))?;
     let lasts = Duration::try_from(view.now.duration_since(slow.since)).unwrap_or_default();
-    let is_due = lasts >= HANDS_OVER && obstacle(view, &slow).is_none();
-    is_due.then(|| hand_over(view, &slow)).flatten()
+    if lasts < HANDS_OVER || forbidden(view, slow.placed.ordinal).is_some() {
+        return None;
+    }
+    gate::check(view, slow.placed.member.id).ok()?;
+    let next = new_leader(view, &slow.placed)?;
+    Some(with_reason(view, &slow.placed, &next))
 }
 
 /// What a steady plan says of members that fail slowly.
 pub(super) fn steady(view: &View<'_>) -> Plan {
     let watched = failing(view).into_iter().map(|slow| {
         let name = view.desired.pod_name(slow.placed.ordinal);
-        match obstacle(view, &slow) {
-            None => format!("{name} fails slowly and is watched"),
-            Some(obstacle) => format!("{name} fails slowly and is only watched: {obstacle}"),
-        }
+        let obstacle = swap::obstacle(view, &slow).unwrap_or_default();
+        format!("{name} fails slowly and is only watched: {obstacle}")
     });
     let watched: Vec<String> = watched.collect();
     if watched.is_empty() {
@@ -51,7 +58,7 @@ pub(super) fn steady(view: &View<'_>) -> Plan {
 /// A voter that fails slowly.
 struct Failing<'a> {
     placed: Placed<'a>,
-    since: k8s_openapi::jiff::Timestamp,
+    since: Timestamp,
 }
 
 /// Living voters that were noted as failing slowly, and of which the leader that answers now says
@@ -71,43 +78,44 @@ fn failing<'a>(view: &View<'a>) -> Vec<Failing<'a>> {
     failing
 }
 
-/// What forbids to do anything about it.
-fn obstacle(view: &View<'_>, slow: &Failing<'_>) -> Option<&'static str> {
+/// Who or what forbids to do anything about the member at an ordinal.
+fn forbidden(view: &View<'_>, ordinal: u32) -> Option<&'static str> {
     if view.desired.fail_slow == FailSlow::Observe {
         return Some("spec.healing.failSlow is Observe");
     }
-    let name = view.desired.pod_name(slow.placed.ordinal);
+    let name = view.desired.pod_name(ordinal);
     view.desired
         .fail_slow_veto
         .covers(&name)
         .then_some("the annotation raftery.dev/veto-fail-slow covers it")
 }
 
-/// To the best ranked voter that could lead at once and isn't slow itself.
-fn hand_over(view: &View<'_>, slow: &Failing<'_>) -> Option<Plan> {
-    let (id, from) = (slow.placed.member.id, slow.placed.ordinal);
-    gate::check(view, id).ok()?;
+/// The best ranked voter that could lead at once and isn't slow itself.
+fn new_leader<'a>(view: &View<'a>, slow: &Placed<'_>) -> Option<Placed<'a>> {
     let ranks = view.ranks();
     let ill = failing(view);
-    let next = view
-        .living_voters()
+    view.living_voters()
         .into_iter()
+        .filter(|placed| placed.member.id != slow.member.id)
         .filter(|placed| {
             ill.iter()
                 .all(|ill| ill.placed.member.id != placed.member.id)
         })
         .filter(|placed| placed.member.caught_up && placed.member.standing().is_fit())
-        .min_by_key(|placed| ranks.get(&placed.member.id).copied())?;
-    let evidence = Evidence::of(view, &slow.placed);
-    Some(Plan::step(
+        .min_by_key(|placed| ranks.get(&placed.member.id).copied())
+}
+
+/// A transfer that says why.
+fn with_reason(view: &View<'_>, slow: &Placed<'_>, next: &Placed<'_>) -> Plan {
+    Plan::step(
         view,
         Step::Transfer {
-            from,
+            from: slow.ordinal,
             to: next.ordinal,
             id: next.member.id,
-            because: Some(evidence.to_string()),
+            because: Some(Evidence::of(view, slow).to_string()),
         },
-    ))
+    )
 }
 
 #[cfg(test)]
