@@ -311,6 +311,7 @@ fn into_raft(change: MembershipChange) -> Result<ConfChange, RequestError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster_version::ClusterVersion;
     use raftery_raft::{Instant as RaftInstant, LogId, Membership, PeerProgress, PeerState, Term};
 
     /// A leader, 1, of three, that has heard from `heard` just now.
@@ -357,6 +358,32 @@ mod tests {
     }
 
     #[test]
+    fn a_swap_is_one_step_and_refused_until_every_member_understands_it() {
+        let swap = MembershipChange::Swap {
+            promote: MemberId(4),
+            remove: MemberId(3),
+        };
+        let change = into_raft(swap).expect("has no record to encode");
+        let ConfChange::Change { changes } = &change else {
+            panic!("{change:?}");
+        };
+        assert_eq!(
+            changes[..],
+            [
+                MemberChange::Promote { id: MemberId(4) },
+                MemberChange::Remove { id: MemberId(3) },
+            ]
+        );
+        let refused = ClusterVersion::LOWEST.admits(&change).expect_err("refused");
+        assert_eq!(
+            refused.to_string(),
+            "this change needs cluster version 2, and the cluster goes by 1: it is raised when \
+             every member supports it"
+        );
+        assert_eq!(ClusterVersion::SEVERAL_CHANGES.admits(&change), Ok(()));
+    }
+
+    #[test]
     fn who_is_swapped_in_counts_among_those_that_must_be_active() {
         let swap = |heard: &[u64]| {
             let mut status = leader(heard);
@@ -364,7 +391,7 @@ mod tests {
                 last_heard: heard
                     .contains(&4)
                     .then_some(RaftInstant(Duration::from_secs(100))),
-                ..status.progress[&MemberId(2)].clone()
+                ..status.progress[&MemberId(2)]
             };
             status.progress.insert(MemberId(4), learner);
             status.membership.learners.insert(MemberId(4));

@@ -68,8 +68,25 @@ fn finish(model: &mut Model, desired: &Desired) -> Vec<String> {
     panic!("{}\n{model:#?}", model.plan(desired));
 }
 
+/// Turns until the next step is such a one, and gives it.
+fn until(model: &mut Model, desired: &Desired, is_it: impl Fn(&Step) -> bool) -> Plan {
+    for _ in 0..TURNS {
+        let plan = model.plan(desired);
+        if plan.step.as_ref().is_some_and(&is_it) {
+            return plan;
+        }
+        model.turn(desired);
+    }
+    panic!("{}\n{model:#?}", model.plan(desired));
+}
+
 fn begin(model: &mut Model, desired: &Desired) {
-    while !matches!(model.turn(desired).step, Some(Step::NoteSwap { .. })) {}
+    until(model, desired, |step| matches!(step, Step::NoteSwap { .. }));
+    model.turn(desired);
+}
+
+fn until_swap(model: &mut Model, desired: &Desired) -> Plan {
+    until(model, desired, |step| matches!(step, Step::Swap { .. }))
 }
 
 #[track_caller]
@@ -120,7 +137,9 @@ fn a_slow_leader_hands_over_first_and_is_replaced_then() {
     model.slow_down(slow, true);
     model.turn(&desired);
     assert_watched(&model.plan(&desired), "has to hand over first");
-    while !matches!(model.turn(&desired).step, Some(Step::Transfer { .. })) {}
+    until(&mut model, &desired, |step| {
+        matches!(step, Step::Transfer { .. })
+    });
     begin(&mut model, &desired);
     finish(&mut model, &desired);
     assert_replaced(&model, &desired, slow, old);
@@ -145,7 +164,7 @@ fn an_operator_that_dies_at_any_step_finds_its_way() {
     let desired = replacing(3);
     for deed_is_done in [false, true] {
         let mut died = 0;
-        for dies_at in 0.. {
+        for dies_at in 0..TURNS {
             let (mut model, slow) = slow_follower(&desired);
             let old = model.member_at(slow).unwrap();
             model.turn(&desired);
@@ -189,13 +208,7 @@ fn an_operator_that_dies_right_after_the_swap_sees_it_through_while_it_is_joint(
     let (mut model, slow) = slow_follower(&desired);
     let old = model.member_at(slow).unwrap();
     begin(&mut model, &desired);
-    let plan = loop {
-        let plan = model.plan(&desired);
-        if matches!(plan.step, Some(Step::Swap { .. })) {
-            break plan;
-        }
-        model.turn(&desired);
-    };
+    let plan = until_swap(&mut model, &desired);
     model.act(&desired, &plan, false);
     assert!(model.raft.as_ref().unwrap().joint.is_some());
     // Another one takes over; it has neither heard of the swap nor is the joint step left.
@@ -225,7 +238,7 @@ fn whatever_speaks_against_it_before_the_swap_ends_it_and_the_extra_ordinal_goes
     let edited: Stop = |_, desired, _| desired.fail_slow = FailSlow::Transfer;
     for stop in [recovers, vetoed, vetoed_by_name, edited] {
         let mut stopped = 0;
-        for turns in 0.. {
+        for turns in 0..TURNS {
             let mut desired = replacing(3);
             let (mut model, slow) = slow_follower(&desired);
             let ids = |model: &Model| -> BTreeSet<MemberId> {
@@ -351,9 +364,7 @@ fn nothing_is_swapped_on_the_word_of_a_young_leader_or_while_another_is_silent()
     let desired = replacing(3);
     let (mut model, slow) = slow_follower(&desired);
     begin(&mut model, &desired);
-    while !matches!(model.plan(&desired).step, Some(Step::Swap { .. })) {
-        model.turn(&desired);
-    }
+    until_swap(&mut model, &desired);
     let mut young = model.clone();
     young.raft.as_mut().unwrap().term += 1;
     young.turn(&desired);
