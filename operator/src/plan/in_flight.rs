@@ -234,7 +234,7 @@ fn forget_removed(view: &View<'_>, note: &MemberNote) -> Option<Plan> {
                 },
             )
         })
-        .filter(|_| note.phase != MemberPhase::Removing && !view.is_swapped_out(note.id))
+        .filter(|_| note.phase != MemberPhase::Removing)
 }
 
 fn finish_learner(view: &View<'_>, placed: &Placed<'_>) -> Plan {

@@ -225,6 +225,44 @@ fn an_operator_that_dies_right_after_the_swap_sees_it_through_while_it_is_joint(
     assert_replaced(&model, &desired, slow, old);
 }
 
+#[test]
+fn the_disk_of_one_that_was_swapped_goes_though_it_fell_silent_and_the_operator_died() {
+    let desired = replacing(3);
+    let (mut model, slow) = slow_follower(&desired);
+    let old = model.member_at(slow).unwrap();
+    let plan = until_swap(&mut model, &desired);
+    model.act(&desired, &plan, false);
+    model.settle();
+    // It neither answers nor ended as removed: nobody but the note tells what it was.
+    model.freeze(slow);
+    let mut observed = model.observe();
+    let pod = observed.ordinals.get_mut(&slow).unwrap().pod.as_mut();
+    pod.unwrap().ended_as_removed = false;
+    let plan = crate::plan::plan(&desired, &model.template, &observed, model.now);
+    assert!(
+        matches!(plan.step, Some(Step::DeleteClaim { ordinal, .. }) if ordinal == slow),
+        "{plan}"
+    );
+    finish(&mut model, &desired);
+    assert_replaced(&model, &desired, slow, old);
+}
+
+#[test]
+fn one_that_is_too_slow_to_keep_up_is_made_room_for_all_the_same() {
+    let desired = replacing(3);
+    let (mut model, slow) = slow_follower(&desired);
+    begin(&mut model, &desired);
+    let old = model.member_at(slow).unwrap();
+    let mut observed = model.observe();
+    for seen in observed.ordinals.values_mut() {
+        let identity = seen.node.as_mut().unwrap().identity.as_mut().unwrap();
+        let mut members = identity.members.iter_mut();
+        members.find(|m| m.id == old).unwrap().caught_up = false;
+    }
+    let plan = crate::plan::plan(&desired, &model.template, &observed, model.now);
+    assert_eq!((plan.replicas, plan.state), (4, State::Working), "{plan}");
+}
+
 /// What stops a swap at a moment, and the spec from then on.
 type Stop = fn(&mut Model, &mut Desired, u32);
 
