@@ -340,7 +340,7 @@ impl Hour {
                 let at = self.arrival(id, to);
                 self.at(at, Event::Told { from: id, to, told });
             }
-            Some(WindowEnd::Judged(batch)) => self.propose(id, batch),
+            Some(WindowEnd::Judged(batch)) => self.propose(id, &batch),
             None => {}
         }
         self.resignations += u32::from(resigned.is_some());
@@ -364,11 +364,11 @@ impl Hour {
         }
     }
 
-    fn propose(&mut self, id: MemberId, batch: LedgerBatch) {
+    fn propose(&mut self, id: MemberId, batch: &LedgerBatch) {
         let now = self.now;
         let member = self.member(id);
         let verdicts = batch.verdicts.clone();
-        let bytes = postcard::to_stdvec(&batch).expect("numbers");
+        let bytes = postcard::to_stdvec(batch).expect("numbers");
         if member
             .raft
             .propose(now, Payload::Data(bytes.into()))
