@@ -4,6 +4,9 @@
 //! slows all of them, and blames no one: who is slow takes several times as long as the median
 //! member. With half of the members slow, the median is slow.
 //!
+//! **Once is chance.** A window holds few syncs, and the slowest of them is sometimes very slow on any
+//! disk. Slowness costs points from the second window in a row on; the fast score counts every one.
+//!
 //! **A link has two ends.** Between two members nobody can tell whose fault it is that their link is
 //! slow; who has several slow links, while those at their other ends have but one, is the cause
 //! (after PD's rule for network slowness). It had better not lead, but it costs no points: a member
@@ -13,7 +16,7 @@
 //! disk is judged by its own words, but also by when entries were acknowledged, which its leader
 //! saw; a leader is judged by its followers, whose words the next leader enters ([`crate::Views`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::observation::{MemberId, Observation};
@@ -43,16 +46,23 @@ impl Limits {
     }
 }
 
-/// Judges one window of all members, the leader among them.
+/// Judges one window of all members, the leader among them. `were_slow`: who was slow in the window
+/// before ([`Reason::is_slowness`]).
 #[must_use]
-pub fn judge(seen: &[Observation], limits: &Limits, scoring: &Scoring) -> Vec<Verdict> {
+pub fn judge(
+    seen: &[Observation],
+    were_slow: &BTreeSet<MemberId>,
+    limits: &Limits,
+    scoring: &Scoring,
+) -> Vec<Verdict> {
     let comparison = Comparison::of(seen, scoring);
     let mut verdicts = Vec::new();
     for one in seen {
         let mut reasons = Vec::new();
         befell(one, scoring, &mut reasons);
         if !is_away(one, limits, scoring, &comparison, &mut reasons) {
-            is_slow(one, limits, scoring, &comparison, &mut reasons);
+            let again = were_slow.contains(&one.member);
+            is_slow(one, again, limits, scoring, &comparison, &mut reasons);
             reward(one, scoring, &mut reasons);
         }
         let member = one.member;
@@ -163,6 +173,7 @@ fn is_away(
 
 fn is_slow(
     seen: &Observation,
+    again: bool,
     limits: &Limits,
     scoring: &Scoring,
     comparison: &Comparison,
@@ -177,7 +188,9 @@ fn is_slow(
     }
     let by_ratio = |value: u64, median: u64| {
         let base = median.max(scoring.floor_micros);
-        if value >= base.saturating_mul(8) {
+        if !again {
+            0
+        } else if value >= base.saturating_mul(8) {
             -scoring.points.very_slow
         } else if value >= base.saturating_mul(4) {
             -scoring.points.slow

@@ -63,7 +63,7 @@ impl fmt::Display for Window {
 pub struct Times {
     /// The median.
     pub p50_micros: u64,
-    /// The 95th percentile (nearest rank: the largest where there are fewer than 20).
+    /// The 95th percentile (nearest rank; the longest but one where there are fewer than 20).
     pub p95_micros: u64,
     /// The longest.
     pub max_micros: u64,

@@ -134,7 +134,7 @@ pub enum WhenDeleted {
 
 /// Raft's timers.
 ///
-/// They are the longest: as a rule members go by shorter ones, between 150ms and `electionTimeout`,
+/// They are the longest: as a rule members go by shorter ones, between 200ms and `electionTimeout`,
 /// which follow from the round trips, delays and syncs that they measure.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[x_kube(

@@ -44,7 +44,8 @@ fn limits() -> Limits {
 }
 
 fn judged(seen: &[Observation]) -> Vec<(MemberId, i32, &'static str)> {
-    let verdicts = judge(seen, &limits(), &Scoring::default());
+    let were_slow = seen.iter().map(|one| one.member).collect();
+    let verdicts = judge(seen, &were_slow, &limits(), &Scoring::default());
     let told = verdicts
         .iter()
         .map(|one| (one.member, one.points, one.reason.name()));
@@ -75,6 +76,15 @@ fn a_slow_disk_is_found_by_comparison_wherever_it_is() {
     // Slower than the others, but not slow.
     let seen = [leader(300), follower(A, 5_000), follower(B, 200)];
     assert_eq!(judged(&seen)[1].1, 1);
+}
+
+#[test]
+fn the_first_slow_window_is_noted_and_costs_nothing() {
+    let seen = [leader(1_000), follower(A, 90_000), follower(B, 2_000)];
+    let first = judge(&seen, &BTreeSet::new(), &limits(), &Scoring::default());
+    assert_eq!((first[1].points, first[1].reason.name()), (0, "slow_disk"));
+    assert!(first[1].reason.is_slowness());
+    assert_eq!(judged(&seen)[1], (A, -8, "slow_disk"));
 }
 
 #[test]

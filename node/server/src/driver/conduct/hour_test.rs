@@ -475,7 +475,8 @@ fn an_hour_of_health_rewards_everyone_and_moves_nobody() {
     assert!(windows > 3 * 3_500, "{windows} windows");
     assert!(
         penalties * 100 <= windows,
-        "{penalties} penalties in {windows} windows"
+        "{penalties} penalties in {windows} windows: {:?}",
+        hour.reasons()
     );
     let late = hour.slow_scores(1);
     for ((id, early), (_, late)) in early.iter().zip(&late) {
@@ -535,7 +536,8 @@ fn disks_that_are_all_slow_blame_and_move_nobody() {
     let (penalties, windows) = hour.penalties();
     assert!(
         penalties * 100 <= windows,
-        "{penalties} penalties in {windows} windows"
+        "{penalties} penalties in {windows} windows: {:?}",
+        hour.reasons()
     );
 }
 
