@@ -10,7 +10,8 @@
 //! **A link has two ends.** Between two members nobody can tell whose fault it is that their link is
 //! slow; who has several slow links, while those at their other ends have but one, is the cause
 //! (after PD's rule for network slowness). It had better not lead, but it costs no points: a member
-//! that is far away isn't a bad one.
+//! that is far away isn't a bad one. A leader is never the cause: its links carry all the entries, and
+//! would be the slowest wherever leadership went.
 //!
 //! **Nobody is its own witness.** What a member says of itself can only make it look worse: its
 //! disk is judged by its own words, but also by when entries were acknowledged, which its leader
@@ -265,6 +266,7 @@ struct Comparison {
 
 impl Comparison {
     fn of(seen: &[Observation], scoring: &Scoring) -> Self {
+        let leader = seen.iter().find(|one| one.is_leader).map(|one| one.member);
         let links = links(seen);
         let link = fast_link(links.values().copied());
         let mut followers = seen.iter().filter(|one| !one.is_leader).peekable();
@@ -272,7 +274,7 @@ impl Comparison {
         Self {
             sync: median(seen.iter().filter_map(sync)),
             append: median(seen.iter().filter_map(append)),
-            slow_links: to_cause(&links, link, scoring),
+            slow_links: to_cause(&links, leader, link, scoring),
             link,
             all_miss: are_several && followers.all(|one| one.heartbeats_missed > 0),
         }
@@ -328,6 +330,7 @@ fn links(seen: &[Observation]) -> BTreeMap<(MemberId, MemberId), u64> {
 
 fn to_cause(
     links: &BTreeMap<(MemberId, MemberId), u64>,
+    leader: Option<MemberId>,
     fast: Option<u64>,
     scoring: &Scoring,
 ) -> BTreeMap<MemberId, (u32, u32)> {
@@ -343,7 +346,9 @@ fn to_cause(
         }
     }
     let most = counts.values().map(|(slow, _)| *slow).max().unwrap_or(0);
-    counts.retain(|_, (slow, all)| *slow > 1 && *slow == most && *slow * 2 > *all);
+    counts.retain(|id, (slow, all)| {
+        Some(*id) != leader && *slow > 1 && *slow == most && *slow * 2 > *all
+    });
     counts
 }
 
