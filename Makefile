@@ -1,7 +1,7 @@
 # Everything is built below RAFTERY_CACHE (default ~/.cache/raftery), nothing in the checkout.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test sim mutants bench verify fix crds image devcluster-up devcluster-down
+.PHONY: help demo demo-down test sim mutants bench faults verify fix crds image devcluster-up devcluster-down
 
 help: ## what there is
 	@echo "Raftery: an etcd-compatible Raft cluster for Kubernetes that judges its own members."
@@ -29,6 +29,9 @@ mutants: ## deliberate defects: which property of the simulator finds each, afte
 
 bench: ## Raftery beside etcd on this machine, an hour; writes docs/benchmarks.md
 	@hack/bench.sh
+
+faults: ## the same faults on Raftery and etcd, hours; CASE=leader-killed, TIMES=100; writes docs/faults.md
+	@hack/bench.sh faults --write-docs docs $(if $(CASE),--case $(CASE)) $(if $(TIMES),--times $(TIMES))
 
 verify: ## formatting, lints, generated files, licences, chart; changes nothing
 	@hack/verify.sh

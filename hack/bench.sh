@@ -1,6 +1,7 @@
 #!/bin/bash
 # Raftery beside etcd on this machine: builds both, measures, and writes docs/benchmarks.md.
-# With arguments it does what they say: hack/bench.sh steady --minutes 10, hack/bench.sh --help.
+# With arguments it does what they say: hack/bench.sh steady --minutes 10, hack/bench.sh --help,
+# hack/bench.sh faults --case leader-killed --times 3.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
@@ -23,6 +24,9 @@ trap - EXIT
 export TMPDIR=$CHECKOUT_CACHE/bench
 mkdir -p "$TMPDIR"
 bench=$CARGO_TARGET_DIR/$(host_triple)/release/raftery-bench
-if (($#)); then exec "$bench" "$@"; fi
 commit=$(git describe --always --dirty --exclude '*' 2> /dev/null || true)
-exec "$bench" compare --growth --write-docs docs ${commit:+--commit "$commit"}
+case ${1:-} in
+  '') exec "$bench" compare --growth --write-docs docs ${commit:+--commit "$commit"} ;;
+  faults) exec "$bench" "$@" ${commit:+--commit "$commit"} ;;
+  *) exec "$bench" "$@" ;;
+esac

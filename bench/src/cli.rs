@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::faults::case::Case;
+use crate::faults::results::Contender;
 use crate::workload::Workload;
 
 /// Measures Raftery beside etcd, on this machine.
@@ -38,6 +40,20 @@ Example:
     Load(LoadArgs),
     /// Keep three raftery-nodes under full load and count elections; there must be none
     Steady(Steady),
+    /// Kill, freeze, cut off and slow down members of raftery and of etcd under constant load
+    #[command(after_help = "\
+Examples:
+  raftery-bench faults --case leader-killed --times 3   how soon puts go on, on all systems
+  raftery-bench faults --systems raftery --case jitter --minutes 1
+  raftery-bench faults --times 100 --write-docs docs    everything, for the page: many hours
+
+Members' links go through proxies, and their directories lie on a FUSE file system, which takes
+/dev/fuse and the right to mount. Each case has a cluster of its own for each system. Before each
+fault all members must answer and agree on a leader, and then are left alone (--settle). Clients ask
+all members evenly; a put that fails or takes too long isn't sent again, and its client goes to the
+next member at once. Exits with 1 if an acknowledged put was lost, a read was stale, or a case
+couldn't be measured.")]
+    Faults(Faults),
 }
 
 /// Where the programs are and where data goes.
@@ -154,6 +170,52 @@ pub struct Steady {
     pub callers: u32,
 }
 
+/// `faults`.
+#[derive(Args, Debug)]
+pub struct Faults {
+    /// Programs and data
+    #[command(flatten)]
+    pub place: Place,
+    /// The file system with faults [default: $RAFTERY_BIN_DIR/slowfs]
+    #[arg(long, value_name = "PATH")]
+    pub slowfs: Option<PathBuf>,
+    /// Only these cases
+    #[arg(long, value_name = "CASES", value_delimiter = ',', value_enum)]
+    pub case: Vec<Case>,
+    /// Only these systems
+    #[arg(long, value_name = "SYSTEMS", value_delimiter = ',', value_enum)]
+    pub systems: Vec<Contender>,
+    /// How often a fault is repeated where it is measured how soon puts go on
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub times: u32,
+    /// How often where the rate under the fault is measured
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+    /// How long where nothing must happen
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub minutes: u32,
+    /// Seconds for which a whole cluster is left alone before a fault [default: 15 for raftery,
+    /// whose timers follow what they measure; 5 for etcd]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub settle: Option<Duration>,
+    /// Puts a second, except where the rate under the fault is measured
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(10..=2000))]
+    pub rate: u32,
+    /// Callers, each with one put at a time, where the rate under the fault is measured
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub callers: u32,
+    /// Bytes of every value
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
+    pub value_bytes: u32,
+    /// Write faults.md and faults/*.svg into this directory, after each case; what is there of
+    /// other cases stays
+    #[arg(long, value_name = "DIR")]
+    pub write_docs: Option<PathBuf>,
+    /// What was built, for the page: a commit
+    #[arg(long, value_name = "TEXT")]
+    pub commit: Option<String>,
+}
+
 /// A number of seconds, at least a tenth and at most a day.
 fn seconds(text: &str) -> Result<Duration, String> {
     let number: f64 = text
@@ -207,6 +269,18 @@ mod tests {
         for bad in ["", "x", "-1", "0", "NaN", "inf", "1e9"] {
             assert!(seconds(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn cases_and_systems_are_listed_with_commas() {
+        let line = "raftery-bench faults --case leader-killed,leader-sync-50 --systems etcd-tuned";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let Command::Faults(faults) = cli.command else {
+            panic!("it was faults");
+        };
+        assert_eq!(faults.case, [Case::LeaderKilled, Case::LeaderSync50]);
+        assert_eq!(faults.systems, [Contender::EtcdTuned]);
+        assert_eq!((faults.times, faults.minutes, faults.settle), (20, 5, None));
     }
 
     #[test]

@@ -120,7 +120,9 @@ pub async fn compare(mut args: Compare) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn today() -> String {
+/// Day of now, UTC.
+#[must_use]
+pub fn today() -> String {
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     now.chars().take("2026-01-01".len()).collect()
 }

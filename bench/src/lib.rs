@@ -1,4 +1,4 @@
-//! Load on three Raftery nodes and three of etcd, compared.
+//! Load on three Raftery nodes and three of etcd, compared; and faults under load ([`faults`]).
 //!
 //! One load generator for both: callers in a closed loop ([`load`]) on plain HTTP/2 connections
 //! ([`wire`]) speak etcd's API. Load and orchestration run on one thread, because the load shares
@@ -7,12 +7,12 @@
 pub mod cli;
 pub mod cluster;
 pub mod compare;
+pub mod faults;
 pub mod figures;
 pub mod growth;
 pub mod keys;
 pub mod load;
 pub mod machine;
-pub mod process;
 pub mod procfs;
 pub mod programs;
 pub mod progress;
@@ -36,6 +36,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Compare(args) => compare::compare(args).await,
         Command::Load(args) => load_only(args).await,
         Command::Steady(args) => steady::steady(args).await,
+        Command::Faults(args) => faults::faults(args).await,
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::cli::Place;
-use crate::cluster::{Cluster, System};
+use crate::cluster::{Cluster, Layout, System};
 use crate::procfs;
 
 /// File systems that keep files in memory: a sync on them costs nothing.
@@ -48,13 +48,12 @@ impl Programs {
             ),
             System::Etcd => (&self.place.etcd, "RAFTERY_TOOLS", "etcd-alone", "--etcd"),
         };
-        let program = match (said, std::env::var_os(variable)) {
-            (Some(path), _) => path.clone(),
-            (None, Some(directory)) => Path::new(&directory).join(file),
-            (None, None) => anyhow::bail!("where is {file}? Say it with {option} or ${variable}"),
-        };
-        ensure!(program.is_file(), "{} isn't there", program.display());
-        std::path::absolute(&program).context("the current directory is gone")
+        found(said.as_deref(), variable, file, option)
+    }
+
+    /// The program of the disks with faults.
+    pub fn slowfs(&self, said: Option<&Path>) -> Result<PathBuf> {
+        found(said, "RAFTERY_BIN_DIR", "slowfs", "--slowfs")
     }
 
     /// What a system's program prints of itself for `--version`, such as `etcd 3.7.3`.
@@ -77,10 +76,41 @@ impl Programs {
 
     /// A new cluster that serves.
     pub async fn start(&self, system: System, members: usize) -> Result<Cluster> {
-        Cluster::start(system, &self.of(system)?, members, &self.directory)
+        self.start_with(system, members, &[], None).await
+    }
+
+    /// A new cluster that serves, with more arguments, and with faults if there is a program of
+    /// disks that have them.
+    pub async fn start_with(
+        &self,
+        system: System,
+        members: usize,
+        arguments: &[&str],
+        slowfs: Option<&Path>,
+    ) -> Result<Cluster> {
+        let layout = Layout {
+            system,
+            program: &self.of(system)?,
+            members,
+            parent: &self.directory,
+            arguments,
+            slowfs,
+        };
+        Cluster::start(layout)
             .await
             .with_context(|| format!("starting {members} members of {system}"))
     }
+}
+
+/// A program by its option, else in the directory that a variable names.
+fn found(said: Option<&Path>, variable: &str, file: &str, option: &str) -> Result<PathBuf> {
+    let program = match (said, std::env::var_os(variable)) {
+        (Some(path), _) => path.to_owned(),
+        (None, Some(directory)) => Path::new(&directory).join(file),
+        (None, None) => anyhow::bail!("where is {file}? Say it with {option} or ${variable}"),
+    };
+    ensure!(program.is_file(), "{} isn't there", program.display());
+    std::path::absolute(&program).context("the current directory is gone")
 }
 
 fn version_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,26 +12,13 @@ use tempfile::TempDir;
 
 use crate::admin::Admin;
 use crate::etcd::Etcdctl;
+use crate::ports::free_port;
 use crate::process::Process;
+use crate::proxy::Whereabouts;
 use crate::{environment, etcd, http, wait};
 
 /// A cluster of three is formed and serves well within this.
 const FORMING_LIMIT: Duration = Duration::from_secs(30);
-
-/// Below the range from which the kernel takes ports for outgoing connections: a node that is
-/// restarted must find its ports free.
-const PORTS: std::ops::Range<u16> = 12_000..32_000;
-
-/// A port of the loopback address on which nobody listens now.
-#[must_use]
-pub fn free_port() -> u16 {
-    loop {
-        let port = fastrand::u16(PORTS);
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
 
 /// How a node's settings are handed to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,27 +29,6 @@ pub enum Spelling {
     Separate,
     /// `ETCD_FLAG=value` in the environment
     Environment,
-}
-
-/// Where a node is at the moment: known to a proxy in front of it, too.
-#[derive(Default, Debug)]
-pub struct Whereabouts {
-    process_id: AtomicU32,
-    peer_port: AtomicU16,
-}
-
-impl Whereabouts {
-    /// Its process, running or not; 0 before it was started.
-    #[must_use]
-    pub fn process_id(&self) -> u32 {
-        self.process_id.load(Ordering::Relaxed)
-    }
-
-    /// Where it listens for its peers.
-    #[must_use]
-    pub fn peer_port(&self) -> u16 {
-        self.peer_port.load(Ordering::Relaxed)
-    }
 }
 
 /// One node: its settings, its data, and its process while it runs.
@@ -110,9 +75,7 @@ impl Node {
     fn choose_ports(&mut self) {
         self.client_port = free_port();
         let peer_port = free_port();
-        self.whereabouts
-            .peer_port
-            .store(peer_port, Ordering::Relaxed);
+        self.whereabouts.set_peer_port(peer_port);
         self.metrics_port = free_port();
         self.admin_port = free_port();
         let data = self.data.display().to_string();
@@ -198,8 +161,7 @@ impl Node {
             };
         }
         let process = Process::start(&self.name, &command, &self.log)?;
-        let id = process.id();
-        self.whereabouts.process_id.store(id, Ordering::Relaxed);
+        self.whereabouts.set_process_id(process.id());
         self.process = Some(process);
         Ok(())
     }
@@ -346,6 +308,12 @@ impl Cluster {
             node.set("initial-advertise-peer-urls", &url);
         }
         self.introduce();
+    }
+
+    /// Where the nodes are, for what stands between them.
+    #[must_use]
+    pub fn whereabouts(&self) -> Vec<Arc<Whereabouts>> {
+        self.nodes.iter().map(Node::whereabouts).collect()
     }
 
     /// Where the nodes' files lie.

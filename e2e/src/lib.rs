@@ -4,7 +4,8 @@
 //! - [`bare`]: nodes as processes of this machine, formed into a cluster by flags.
 //! - [`kube`], [`pods`], [`members`]: a cluster that the operator runs, its faults, and what
 //!   its members say over time.
-//! - [`proxy`], [`slowfs`]: faults of the network and of disks. [`peer_proxy`]: of what peers say.
+//! - [`proxy`], [`slowfs`]: faults of the network and of disks, shared with the benchmarks as is all
+//!   of [`raftery_rig`]. [`peer_proxy`]: of what peers say.
 //! - [`writer`], [`etcd`], [`mongo`]: the clients' side.
 //! - [`recorder`], [`linear`]: clients that record what they see, and whether that was right.
 //! - [`environment`]: where programs are found. [`report`], [`wait`]: time.
@@ -13,11 +14,12 @@
 //! median and fail only at a multiple ([`report::Figure`]). Errors are `anyhow` here, unlike
 //! in the product: they are read by people, and nobody matches on them.
 
+pub use raftery_rig::{http, ports, process, proxy, slowfs, wait};
+
 pub mod admin;
 pub mod bare;
 pub mod environment;
 pub mod etcd;
-pub mod http;
 pub mod kube;
 pub mod linear;
 pub mod members;
@@ -25,10 +27,6 @@ pub mod mongo;
 pub mod outcome;
 pub mod peer_proxy;
 pub mod pods;
-pub mod process;
-pub mod proxy;
 pub mod recorder;
 pub mod report;
-pub mod slowfs;
-pub mod wait;
 pub mod writer;

@@ -20,7 +20,8 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::bare::{Cluster, Whereabouts};
+use crate::bare::Cluster;
+use crate::proxy::Whereabouts;
 
 /// As members have it.
 const FRAME_BYTES_MAX: usize = 64 << 20;

@@ -1,7 +1,9 @@
 //! Tables on the terminal, and the page with its plots.
 
+pub mod faults;
 mod page;
 mod plot;
+mod timeline;
 
 use std::path::Path;
 

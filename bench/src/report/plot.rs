@@ -7,6 +7,7 @@ use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
+use crate::cluster::System;
 use crate::compare::Results;
 use crate::figures::{Figure, Row, Spread, Table};
 
@@ -15,7 +16,7 @@ const RAFTERY: RGBColor = RGBColor(0xc2, 0x4d, 0x1f);
 const ETCD: RGBColor = RGBColor(0x2f, 0x6f, 0xa8);
 const SYSTEMS: [(&str, RGBColor); 2] = [("raftery", RAFTERY), ("etcd", ETCD)];
 /// The axis goes so far beyond the highest value: the key stands there.
-const HEADROOM: f64 = 1.25;
+pub(super) const HEADROOM: f64 = 1.25;
 /// Half of a bar's width; subjects are 1 apart.
 const HALF_BAR: f64 = 0.18;
 
@@ -27,6 +28,14 @@ pub(super) struct Drawn {
     pub(super) file: String,
     /// What it shows.
     pub(super) title: String,
+}
+
+/// The colour of a system, the same in all plots.
+pub(super) fn color_of(system: System) -> RGBColor {
+    match system {
+        System::Raftery => RAFTERY,
+        System::Etcd => ETCD,
+    }
 }
 
 /// Draws everything into the directory.
@@ -105,7 +114,7 @@ pub(super) fn all(results: &Results, directory: &Path) -> Result<Vec<Drawn>> {
     Ok(drawn)
 }
 
-type Failure = DrawingAreaErrorKind<std::io::Error>;
+pub(super) type Failure = DrawingAreaErrorKind<std::io::Error>;
 
 fn draw(
     file: &Path,

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use mongodb::bson::Document;
-use raftery_e2e::bare::{Cluster, free_port};
+use raftery_e2e::bare::Cluster;
 use raftery_e2e::mongo::{self, StandIn, number};
 use raftery_e2e::outcome::Outcome;
+use raftery_e2e::ports::free_port;
 use raftery_e2e::report::Progress;
 use raftery_e2e::{http, wait};
 use raftery_proto::admin::LedgerRow;

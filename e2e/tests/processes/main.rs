@@ -2,6 +2,7 @@
 //!
 //! One test at a time: each wants the whole machine, and some measure times.
 
+mod behaviour;
 mod blackbox;
 mod crash;
 mod files;

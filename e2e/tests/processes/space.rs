@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use etcd_client::{CompactionOptions, DeleteOptions, Error};
 use raftery_e2e::bare::{Cluster, Node};
+use raftery_e2e::environment::slowfs;
 use raftery_e2e::etcd;
 use raftery_e2e::outcome::Outcome;
 use raftery_e2e::slowfs::{Fault, SlowFs};
@@ -141,11 +142,11 @@ async fn a_reached_quota_refuses_puts_and_clears_by_itself_after_deletes_and_a_c
     Ok(())
 }
 
-fn disks(cluster: &mut Cluster) -> Result<Vec<SlowFs>> {
+pub(crate) fn disks(cluster: &mut Cluster) -> Result<Vec<SlowFs>> {
     let directory = cluster.directory().to_owned();
     let mut disks = Vec::new();
     for node in &mut cluster.nodes {
-        let disk = SlowFs::mount(&directory, &node.name)?;
+        let disk = SlowFs::mount(&slowfs()?, &directory, &node.name)?;
         node.keep_data_in(disk.directory());
         disks.push(disk);
     }

@@ -4,16 +4,20 @@
 //! slows all of them, and blames no one: who is slow takes several times as long as the median
 //! member. With half of the members slow, the median is slow.
 //!
+//! **Once is chance.** A window holds few syncs, and the slowest of them is sometimes very slow on any
+//! disk. Slowness costs points from the second window in a row on; the fast score counts every one.
+//!
 //! **A link has two ends.** Between two members nobody can tell whose fault it is that their link is
 //! slow; who has several slow links, while those at their other ends have but one, is the cause
 //! (after PD's rule for network slowness). It had better not lead, but it costs no points: a member
-//! that is far away isn't a bad one.
+//! that is far away isn't a bad one. A leader is never the cause: its links carry all the entries, and
+//! would be the slowest wherever leadership went.
 //!
 //! **Nobody is its own witness.** What a member says of itself can only make it look worse: its
 //! disk is judged by its own words, but also by when entries were acknowledged, which its leader
 //! saw; a leader is judged by its followers, whose words the next leader enters ([`crate::Views`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::observation::{MemberId, Observation};
@@ -43,16 +47,23 @@ impl Limits {
     }
 }
 
-/// Judges one window of all members, the leader among them.
+/// Judges one window of all members, the leader among them. `were_slow`: who was slow in the window
+/// before ([`Reason::is_slowness`]).
 #[must_use]
-pub fn judge(seen: &[Observation], limits: &Limits, scoring: &Scoring) -> Vec<Verdict> {
+pub fn judge(
+    seen: &[Observation],
+    were_slow: &BTreeSet<MemberId>,
+    limits: &Limits,
+    scoring: &Scoring,
+) -> Vec<Verdict> {
     let comparison = Comparison::of(seen, scoring);
     let mut verdicts = Vec::new();
     for one in seen {
         let mut reasons = Vec::new();
         befell(one, scoring, &mut reasons);
         if !is_away(one, limits, scoring, &comparison, &mut reasons) {
-            is_slow(one, limits, scoring, &comparison, &mut reasons);
+            let again = were_slow.contains(&one.member);
+            is_slow(one, again, limits, scoring, &comparison, &mut reasons);
             reward(one, scoring, &mut reasons);
         }
         let member = one.member;
@@ -163,6 +174,7 @@ fn is_away(
 
 fn is_slow(
     seen: &Observation,
+    again: bool,
     limits: &Limits,
     scoring: &Scoring,
     comparison: &Comparison,
@@ -177,7 +189,9 @@ fn is_slow(
     }
     let by_ratio = |value: u64, median: u64| {
         let base = median.max(scoring.floor_micros);
-        if value >= base.saturating_mul(8) {
+        if !again {
+            0
+        } else if value >= base.saturating_mul(8) {
             -scoring.points.very_slow
         } else if value >= base.saturating_mul(4) {
             -scoring.points.slow
@@ -252,6 +266,7 @@ struct Comparison {
 
 impl Comparison {
     fn of(seen: &[Observation], scoring: &Scoring) -> Self {
+        let leader = seen.iter().find(|one| one.is_leader).map(|one| one.member);
         let links = links(seen);
         let link = fast_link(links.values().copied());
         let mut followers = seen.iter().filter(|one| !one.is_leader).peekable();
@@ -259,7 +274,7 @@ impl Comparison {
         Self {
             sync: median(seen.iter().filter_map(sync)),
             append: median(seen.iter().filter_map(append)),
-            slow_links: to_cause(&links, link, scoring),
+            slow_links: to_cause(&links, leader, link, scoring),
             link,
             all_miss: are_several && followers.all(|one| one.heartbeats_missed > 0),
         }
@@ -289,7 +304,7 @@ fn append(seen: &Observation) -> Option<u64> {
     Some(took.saturating_sub(round_trip))
 }
 
-/// All links with their round trips, the slower direction of each.
+/// All links with what the way there and back takes, the slower direction of each.
 fn links(seen: &[Observation]) -> BTreeMap<(MemberId, MemberId), u64> {
     let leader = seen.iter().find(|one| one.is_leader);
     let mut links = BTreeMap::new();
@@ -298,12 +313,15 @@ fn links(seen: &[Observation]) -> BTreeMap<(MemberId, MemberId), u64> {
         *slower = micros.max(*slower);
     };
     for one in seen {
-        if let (Some(leader), Some(times)) = (leader, one.round_trips) {
-            add(leader.member, one.member, times.p50_micros);
+        // The leader's links by its own heartbeats, which are many: of few samples, all may be held
+        // up by the entries that go the same way.
+        if let (Some(leader), Some(micros)) = (leader, one.round_trip_min_micros) {
+            add(leader.member, one.member, micros);
         }
         for link in one.report.iter().flat_map(|report| &report.links) {
-            if link.peer != one.member && seen.iter().any(|other| other.member == link.peer) {
-                add(one.member, link.peer, link.round_trip_micros);
+            let is_followers = |other: &Observation| other.member == link.peer && !other.is_leader;
+            if !one.is_leader && link.peer != one.member && seen.iter().any(is_followers) {
+                add(one.member, link.peer, link.min_micros);
             }
         }
     }
@@ -312,6 +330,7 @@ fn links(seen: &[Observation]) -> BTreeMap<(MemberId, MemberId), u64> {
 
 fn to_cause(
     links: &BTreeMap<(MemberId, MemberId), u64>,
+    leader: Option<MemberId>,
     fast: Option<u64>,
     scoring: &Scoring,
 ) -> BTreeMap<MemberId, (u32, u32)> {
@@ -327,7 +346,9 @@ fn to_cause(
         }
     }
     let most = counts.values().map(|(slow, _)| *slow).max().unwrap_or(0);
-    counts.retain(|_, (slow, all)| *slow > 1 && *slow == most && *slow * 2 > *all);
+    counts.retain(|id, (slow, all)| {
+        Some(*id) != leader && *slow > 1 && *slow == most && *slow * 2 > *all
+    });
     counts
 }
 

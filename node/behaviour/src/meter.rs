@@ -84,10 +84,11 @@ impl Meter {
         election_timeout: Duration,
     ) -> Report {
         let links = self.links.iter_mut().filter_map(|(peer, samples)| {
-            let times = samples.finish()?;
+            let min_micros = samples.min()?;
             Some(Link {
                 peer: *peer,
-                round_trip_micros: times.p50_micros,
+                min_micros,
+                p95_micros: samples.finish()?.p95_micros,
             })
         });
         let report = Report {
@@ -128,6 +129,7 @@ mod tests {
         meter.on_entries(ms(104), 7);
         meter.on_entries(ms(104), 7);
         meter.on_commit(ms(110), 6);
+        meter.on_round_trip(MemberId(2), ms(5));
         meter.on_round_trip(MemberId(2), ms(3));
         meter.on_repair();
         let report = meter.finish_window(ms(4), ms(30), ms(150));
@@ -135,13 +137,14 @@ mod tests {
             let times = times.expect("measured");
             (times.p50_micros, times.p95_micros)
         };
-        assert_eq!(all(report.syncs), (2_000, 9_000));
-        assert_eq!(all(report.lateness), (0, 15_000));
+        assert_eq!(all(report.syncs), (2_000, 2_000));
+        assert_eq!(all(report.lateness), (0, 0));
         assert_eq!(all(report.commits), (10_000, 10_000));
         assert_eq!((report.oldest_write_micros, report.repairs), (4_000, 1));
         let link = Link {
             peer: MemberId(2),
-            round_trip_micros: 3_000,
+            min_micros: 3_000,
+            p95_micros: 3_000,
         };
         assert_eq!(report.links, [link]);
         assert_eq!(

@@ -63,7 +63,7 @@ impl fmt::Display for Window {
 pub struct Times {
     /// The median.
     pub p50_micros: u64,
-    /// The 95th percentile (nearest rank: the largest where there are fewer than 20).
+    /// The 95th percentile (nearest rank; the longest but one where there are fewer than 20).
     pub p95_micros: u64,
     /// The longest.
     pub max_micros: u64,
@@ -96,8 +96,11 @@ pub struct Report {
 pub struct Link {
     /// The other member.
     pub peer: MemberId,
-    /// The median of the window, in microseconds.
-    pub round_trip_micros: u64,
+    /// The shortest round trip of the window, in microseconds: what the way itself takes. All else
+    /// is delayed by what goes the same way, of which a leader's links have most.
+    pub min_micros: u64,
+    /// Their 95th percentile, in microseconds.
+    pub p95_micros: u64,
 }
 
 /// What befell a member in one window, as its leader saw it.
@@ -133,6 +136,8 @@ pub struct Observation {
     pub heartbeats_missed: u32,
     /// How long the acknowledgements of heartbeats that arrived in this window took: the network.
     pub round_trips: Option<Times>,
+    /// The shortest of them, in microseconds: see [`Link::min_micros`].
+    pub round_trip_min_micros: Option<u64>,
     /// How long it took until entries were acknowledged as durable: network and disk.
     pub appends: Option<Times>,
     /// How long the oldest unacknowledged entries were under way at the window's end, in
@@ -160,6 +165,7 @@ impl Observation {
             heartbeats_acknowledged: 0,
             heartbeats_missed: 0,
             round_trips: None,
+            round_trip_min_micros: None,
             appends: None,
             lag_ms: 0,
             lag_entries: 0,

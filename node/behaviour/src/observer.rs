@@ -246,6 +246,7 @@ impl Follower {
             heartbeats_sent: std::mem::take(&mut self.sent),
             heartbeats_acknowledged: std::mem::take(&mut self.acknowledged),
             heartbeats_missed: std::mem::take(&mut self.missed),
+            round_trip_min_micros: self.round_trips.min(),
             round_trips: self.round_trips.finish(),
             appends: self.appends.finish(),
             lag_ms,
@@ -260,6 +261,8 @@ impl Follower {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::judge::judge;
     use crate::observation::Times;
@@ -346,7 +349,12 @@ mod tests {
             (seen[1].heartbeats_sent, seen[1].heartbeats_missed),
             (10, 10)
         );
-        let verdicts = judge(&seen, observer.limits(), &Scoring::default());
+        let verdicts = judge(
+            &seen,
+            &BTreeSet::new(),
+            observer.limits(),
+            &Scoring::default(),
+        );
         assert_eq!(
             verdicts
                 .iter()
@@ -396,7 +404,12 @@ mod tests {
         // Thirty seconds stopped; the answer of A waits in a socket when the window ends.
         let seen = observer.finish_window(ms(31_000));
         assert_eq!(seen[0].heartbeats_missed, 0);
-        let verdicts = judge(&seen[..1], observer.limits(), &Scoring::default());
+        let verdicts = judge(
+            &seen[..1],
+            &BTreeSet::new(),
+            observer.limits(),
+            &Scoring::default(),
+        );
         assert_eq!(verdicts[0].points, 1);
         observer.on_acknowledged(ms(31_001), A, 10);
         assert_eq!(

@@ -40,6 +40,16 @@ impl Default for Score {
 }
 
 impl Score {
+    /// A score as it is told in whole points; what is out of bounds counts as the bound.
+    #[must_use]
+    pub fn from_points(fast: i64, slow: i64) -> Self {
+        let milli = i64::from(MILLI);
+        Self {
+            fast_milli: bounded(fast.saturating_mul(milli), FAST_MIN, FAST_MAX),
+            slow_milli: bounded(slow.saturating_mul(milli), SLOW_MIN, SLOW_MAX),
+        }
+    }
+
     /// Is it slow now? 1 (no) to 100. Doubles with each slow window and falls steadily otherwise
     /// (additive increase and multiplicative decrease of trust, after TiKV's slow score).
     #[must_use]
@@ -144,6 +154,14 @@ mod tests {
         let later = after(repaired, 600, 0, false);
         assert!((-51..=-49).contains(&later.slow()), "{later:?}");
         assert_eq!(after(Score::default(), 5_000, -20, true).slow(), SLOW_MIN);
+    }
+
+    #[test]
+    fn a_score_that_was_told_in_points_is_within_bounds() {
+        let told = Score::from_points(97, -310);
+        assert_eq!((told.fast(), told.slow()), (97, -310));
+        let wild = Score::from_points(i64::MIN, i64::MAX);
+        assert_eq!((wild.fast(), wild.slow()), (FAST_MIN, SLOW_MAX));
     }
 
     #[test]

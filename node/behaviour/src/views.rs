@@ -43,15 +43,21 @@ struct Window {
 
 impl Views {
     /// A window as follower of `leader` ended with this report. The leader was slow if entries were
-    /// committed much later than this follower's own disk, the leader's heartbeats and the floor
-    /// explain.
+    /// committed much later than this follower's own disk, the leader's heartbeats, the way there and
+    /// back (once to acknowledge, and once to learn), and the floor explain.
     pub fn add(&mut self, leader: MemberId, term: u64, report: &Report, scoring: &Scoring) {
         let Some(commits) = report.commits else {
             return;
         };
         let own = report.syncs.map_or(0, |times| times.p95_micros);
         let usual = own.saturating_mul(scoring.slow_ratio.into());
-        let limit = usual.max(scoring.floor_micros) + report.heartbeat_interval_ms * 1_000;
+        let mut links = report.links.iter();
+        let way = links.find(|link| link.peer == leader);
+        let way = way.map_or(0, |link| link.p95_micros.saturating_mul(2));
+        let limit = usual
+            .max(scoring.floor_micros)
+            .saturating_add(report.heartbeat_interval_ms.saturating_mul(1_000))
+            .saturating_add(way);
         if self.windows.len() == WINDOWS_MAX {
             self.windows.pop_front();
         }
@@ -114,7 +120,7 @@ pub fn judge_former(views: &[View], scoring: &Scoring) -> Option<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::Times;
+    use crate::observation::{Link, Times};
 
     const A: MemberId = MemberId(1);
     const B: MemberId = MemberId(2);
@@ -155,7 +161,15 @@ mod tests {
         // Slow commits that its own disk explains.
         views.add(A, 3, &report(300_000, 100_000), &scoring);
         views.add(A, 3, &Report::default(), &scoring);
-        assert_eq!(views.before(4), Some(view(2, 5)));
+        // Or the way.
+        let mut far = report(300_000, 1_000);
+        far.links = vec![Link {
+            peer: A,
+            min_micros: 100_000,
+            p95_micros: 140_000,
+        }];
+        views.add(A, 3, &far, &scoring);
+        assert_eq!(views.before(4), Some(view(2, 6)));
         assert_eq!(views.before(3).map(|view| view.leader), Some(B));
         assert_eq!(views.before(2), None);
         for _ in 0..100 {

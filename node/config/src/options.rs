@@ -39,7 +39,7 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub election_timeout: Option<Interval>,
 
-    /// Let both follow the round trips, delays and syncs that are measured, between 150ms and what
+    /// Let both follow the round trips, delays and syncs that are measured, between 200ms and what
     /// is configured, so that a lost leader is replaced sooner; otherwise they stay as they are
     /// [default: true].
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,

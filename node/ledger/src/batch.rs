@@ -94,3 +94,60 @@ pub struct LedgerRow {
     /// The batch, shared: exporting and listing copy nothing.
     pub batch: Arc<LedgerBatch>,
 }
+
+#[cfg(test)]
+mod tests {
+    use raftery_behaviour::{MemberId, RULES, Reason, Report, Times};
+
+    use super::*;
+
+    #[test]
+    fn a_window_of_five_busy_members_takes_less_than_a_kibibyte_of_the_log() {
+        let times = Some(Times {
+            p50_micros: 30_000,
+            p95_micros: 900_000,
+            max_micros: 3_000_000,
+        });
+        let member = |of: u64| MemberId(u64::MAX - of);
+        let interval = |of| Observation {
+            heartbeats_sent: 34,
+            heartbeats_acknowledged: 34,
+            round_trips: times,
+            round_trip_min_micros: Some(30_000),
+            appends: times,
+            lag_ms: 2_000,
+            lag_entries: 100_000,
+            last_heard_ms: Some(30),
+            report: Some(Report {
+                syncs: times,
+                oldest_write_micros: 900_000,
+                lateness: times,
+                commits: times,
+                heartbeat_interval_ms: 100,
+                election_timeout_ms: 1_000,
+                ..Report::default()
+            }),
+            ..Observation::blank(member(of))
+        };
+        let verdict = |of| Verdict {
+            member: member(of),
+            points: -8,
+            reason: Reason::SlowDisk {
+                sync_micros: 900_000,
+                median_micros: 9_000,
+            },
+        };
+        let batch = LedgerBatch {
+            rules: RULES,
+            term: 100_000,
+            window: Window(1_000_000),
+            at_unix_ms: 1_800_000_000_000,
+            window_ms: 1_000,
+            scoring: None,
+            verdicts: (0..5).map(verdict).collect(),
+            intervals: (0..5).map(interval).collect(),
+        };
+        let bytes = postcard::to_stdvec(&batch).unwrap().len();
+        assert!(bytes <= 1_024, "{bytes} bytes");
+    }
+}

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
 
 use crate::chunked_queue::ChunkedQueue;
 use crate::history::{Attributes, Kept, KeyHistory, Location, Revision, Seen, tombstone_bytes};
+use crate::key::Key;
 use crate::op::KeyRange;
 use crate::record::Record;
 
@@ -13,9 +13,6 @@ use crate::record::Record;
 pub(crate) const FIRST_REVISION: i64 = 1;
 /// The compact revision before any compaction, as in etcd: compacting at 0 works once.
 pub(crate) const NEVER_COMPACTED: i64 = -1;
-
-/// A key that map and `changed` share.
-pub(crate) type Key = Arc<[u8]>;
 
 /// Keys and revisions.
 ///
@@ -42,7 +39,7 @@ pub(crate) struct Index {
 }
 
 /// A write that makes something older superfluous, or that is a tombstone. There is one for
-/// almost every [`Kept`], hence packed: 32 bytes.
+/// almost every [`Kept`], hence packed: 24 bytes.
 #[derive(Debug)]
 struct Change {
     main: i64,
@@ -162,12 +159,12 @@ impl Index {
                     return None;
                 }
                 let before = history.push(write, attributes);
-                (Arc::clone(key), last, before)
+                (key.clone(), last, before)
             }
             None => {
                 let key = Key::from(key);
                 let history = KeyHistory::One(write, attributes);
-                self.keys.insert(Arc::clone(&key), history);
+                self.keys.insert(key.clone(), history);
                 (key, None, Attributes::default())
             }
         };
@@ -182,7 +179,7 @@ impl Index {
             };
             let frees = superseded + own;
             self.changed
-                .push_back(Change::new(Arc::clone(&key), &write, frees));
+                .push_back(Change::new(key.clone(), &write, frees));
         }
         Some(Pushed { key, before })
     }
@@ -243,7 +240,7 @@ impl Index {
             let Some(change) = self.next_to_sweep() else {
                 break;
             };
-            let key = Arc::clone(&change.key);
+            let key = change.key.clone();
             let is_at_compaction = change.main == self.compact_revision;
             self.sweep_key(&key, &mut released);
             if is_at_compaction {
@@ -373,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_change_takes_32_bytes() {
-        assert_eq!(size_of::<Change>(), 32);
+        assert_eq!(size_of::<Change>(), 24);
     }
 
     #[test]

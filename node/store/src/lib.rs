@@ -51,6 +51,7 @@ mod frame;
 mod hash;
 mod history;
 mod index;
+mod key;
 mod le;
 mod log;
 mod manifest;

@@ -7,7 +7,7 @@ use raftery_fs::Fs;
 
 use crate::error::{ReadError, StoreError, StoreIoError};
 use crate::history::{Attributes, Seen};
-use crate::index::Key;
+use crate::key::Key;
 use crate::log::Stored;
 use crate::op::{RangeOp, SortOrder, SortTarget};
 use crate::result::{KeyValue, RangeResult};

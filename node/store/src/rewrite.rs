@@ -30,7 +30,7 @@ use crate::error::StoreIoError;
 use crate::files::remove_file;
 use crate::frame::{FrameAt, FrameWriter, Frames, Kind};
 use crate::history::{Location, Revision, Slot};
-use crate::index::Key;
+use crate::key::Key;
 use crate::manifest::{ManifestFile, Sealed};
 use crate::segment::{DATA_START, Segment, SegmentId};
 use crate::sync::{SyncPoint, Synced};
@@ -271,7 +271,7 @@ impl<F: Fs> Rewrite<F> {
             } = &record.verdict
             {
                 output.moves.push(Move {
-                    key: Arc::clone(key),
+                    key: key.clone(),
                     revision: *revision,
                     is_tombstone: *is_tombstone,
                     from: Location::new(window.slot, record.offset),

@@ -4,7 +4,8 @@ use raftery_fs::Fs;
 
 use crate::error::{ReadError, StoreError};
 use crate::history::Revision;
-use crate::index::{Key, Pushed};
+use crate::index::Pushed;
+use crate::key::Key;
 use crate::op::{DeleteRangeOp, PutOp};
 use crate::record::{Put, Record};
 use crate::result::{DeleteRangeResult, KeyValue, PutResult};

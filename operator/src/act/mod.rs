@@ -85,6 +85,8 @@ impl Actor {
             | Step::NoteJoin { .. }
             | Step::NoteRemoval { .. }
             | Step::CancelRemoval { .. }
+            | Step::NoteSwap { .. }
+            | Step::CancelSwap { .. }
             | Step::Forget { .. }
             | Step::LatchFounded => Ok(()),
             Step::DeleteClaim { ordinal, uid } => self.delete_claim(desired, *ordinal, uid).await,
@@ -104,6 +106,7 @@ impl Actor {
             Step::AddLearner { .. }
             | Step::Promote { .. }
             | Step::Remove { .. }
+            | Step::Swap { .. }
             | Step::Transfer { .. }
             | Step::Open
             | Step::Configure { .. } => self.ask_leader(desired, observed, members, step).await,
@@ -155,6 +158,19 @@ impl Actor {
                 };
                 members.remove(&leader, request).await?;
             }
+            Step::Swap {
+                id,
+                promote,
+                config_index,
+                ..
+            } => {
+                let request = admin::SwapRequest {
+                    promote: promote.0,
+                    remove: id.0,
+                    expected_config_index: *config_index,
+                };
+                members.swap(&leader, request).await?;
+            }
             Step::Transfer { id, .. } => {
                 members
                     .transfer(&leader, admin::TransferRequest { to: id.0 })
@@ -176,6 +192,8 @@ impl Actor {
             | Step::NoteJoin { .. }
             | Step::NoteRemoval { .. }
             | Step::CancelRemoval { .. }
+            | Step::NoteSwap { .. }
+            | Step::CancelSwap { .. }
             | Step::Forget { .. }
             | Step::LatchFounded
             | Step::Assign { .. }

@@ -92,7 +92,7 @@ pub struct RaftClusterSpec {
     /// How members are judged. A change is replicated and needs no restart.
     #[serde(default)]
     pub behaviour: BehaviourSpec,
-    /// When members are replaced.
+    /// When members are replaced, and what is done about slow ones.
     #[serde(default)]
     pub healing: HealingSpec,
     /// Where verdicts and measured intervals go besides the members' own ledger.
@@ -134,7 +134,7 @@ pub enum WhenDeleted {
 
 /// Raft's timers.
 ///
-/// They are the longest: as a rule members go by shorter ones, between 150ms and `electionTimeout`,
+/// They are the longest: as a rule members go by shorter ones, between 200ms and `electionTimeout`,
 /// which follow from the round trips, delays and syncs that they measure.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[x_kube(
@@ -172,7 +172,7 @@ pub struct BehaviourSpec {
     pub window: DurationText,
 }
 
-/// When members are replaced.
+/// When members are replaced, and what is done about slow ones.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[x_kube(
     validation = Rule::new("duration(self.unresponsiveAfter).getMilliseconds() >= 5000")
@@ -188,6 +188,28 @@ pub struct HealingSpec {
     #[serde(default = "default_replacements")]
     #[schemars(range(min = 0, max = 1000))]
     pub max_replacements_per_hour: i32,
+    /// What is done about a member that lives and is much slower than the others, for 10 of the
+    /// last 30 minutes or with a score of -500 or less. Observe tells of it in Events; Transfer
+    /// also moves leadership off it, if it leads and hasn't handed over by itself within a
+    /// minute; Replace also replaces it, with one more member for that time, so that there are
+    /// never fewer. The annotation raftery.dev/veto-fail-slow forbids what goes beyond Events: "true"
+    /// for all members, or names of pods, separated by commas.
+    #[serde(default)]
+    pub fail_slow: FailSlow,
+}
+
+/// What is done about a member that lives and is much slower than the others.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum FailSlow {
+    /// It is told of.
+    Observe,
+    /// And it doesn't lead.
+    #[default]
+    Transfer,
+    /// And another member takes its place.
+    Replace,
 }
 
 /// Where verdicts and intervals go.
@@ -336,6 +358,7 @@ impl Default for HealingSpec {
         Self {
             unresponsive_after: default_unresponsive(),
             max_replacements_per_hour: default_replacements(),
+            fail_slow: FailSlow::Transfer,
         }
     }
 }

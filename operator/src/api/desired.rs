@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{DurationText, ParseDurationError, PodSpec, RaftCluster, StorageSpec};
+use super::{
+    DurationText, FailSlow, ParseDurationError, PodSpec, RaftCluster, StorageSpec, VETO_FAIL_SLOW,
+    Veto,
+};
 
 /// What a RaftCluster asks for, checked, with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +40,10 @@ pub struct Desired {
     pub unresponsive_after: Duration,
     /// Most replacements begun within an hour.
     pub replacements_per_hour_max: usize,
+    /// What is done about slow members.
+    pub fail_slow: FailSlow,
+    /// Slow members that nothing is done about.
+    pub fail_slow_veto: Veto,
     /// Where the ledger is exported to.
     pub mongodb: Option<Mongodb>,
     /// What to set on the pods.
@@ -153,6 +160,12 @@ impl Desired {
                 0,
                 1000,
             )? as usize,
+            fail_slow: spec.healing.fail_slow,
+            fail_slow_veto: metadata
+                .annotations
+                .as_ref()
+                .and_then(|annotations| annotations.get(VETO_FAIL_SLOW))
+                .map_or(Veto::None, |text| Veto::parse(text)),
             mongodb: mongodb(spec)?,
             pod: spec.pod.clone(),
         })

@@ -9,12 +9,16 @@ mod crd;
 mod desired;
 mod duration;
 mod status;
+mod veto;
 
 pub use cluster::{
-    BehaviourSpec, HealingSpec, LedgerSpec, ManagedMongodb, MongodbSpec, MongodbStorage, PodSpec,
-    RaftCluster, RaftClusterSpec, RaftSpec, SecretKeyRef, StorageSpec, WhenDeleted,
+    BehaviourSpec, FailSlow, HealingSpec, LedgerSpec, ManagedMongodb, MongodbSpec, MongodbStorage,
+    PodSpec, RaftCluster, RaftClusterSpec, RaftSpec, SecretKeyRef, StorageSpec, WhenDeleted,
 };
 pub use crd::{crd, crd_yaml};
 pub use desired::{Desired, InvalidSpec, Mongodb};
 pub use duration::{DurationText, ParseDurationError};
-pub use status::{MemberPhase, MemberRole, MemberStatus, RaftClusterStatus};
+pub use status::{
+    MemberPhase, MemberRole, MemberStatus, RaftClusterStatus, SlowStatus, SwapStatus,
+};
+pub use veto::{VETO_FAIL_SLOW, Veto};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the operator saw, and what it means to do.
 ///
-/// `founded`, `clusterID`, `members` and `replacements` are notes of intent, written before the
+/// `founded`, `clusterID`, `members`, `replacements` and `swap` are notes of intent, written before the
 /// deed, so that an operator that dies in between finds its way. They are not the truth: the
 /// members are asked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +48,9 @@ pub struct RaftClusterStatus {
     /// When replacements were begun within the last hour.
     #[serde(default)]
     pub replacements: Vec<Time>,
+    /// The member that fails slowly and shall be replaced, until it is out of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap: Option<SwapStatus>,
     /// What the operator does or waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
@@ -59,6 +62,20 @@ pub struct RaftClusterStatus {
         "x-kubernetes-list-map-keys" = ["type"]
     ))]
     pub conditions: Vec<Condition>,
+}
+
+/// A member that fails slowly, and where the one that takes its vote is made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SwapStatus {
+    /// ID of the slow member, hexadecimal.
+    pub id: String,
+    /// Its place.
+    pub ordinal: i32,
+    /// The place of the other one, beyond those that spec.replicas asks for.
+    pub extra: i32,
+    /// When it was begun.
+    pub since: Time,
 }
 
 /// One member.
@@ -82,12 +99,38 @@ pub struct MemberStatus {
     /// Since when it is in this phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase_since: Option<Time>,
-    /// Sum of its verdicts, -1000 to 1000, refreshed every 30 seconds.
+    /// Whether it has been good, -1000 to 1000: the sum of its verdicts, of which old ones fade.
+    /// Refreshed every 30 seconds, as the numbers below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<i64>,
+    /// Whether it is slow now, 1 (no) to 100. From 80 on it had better not lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fast_score: Option<i64>,
+    /// Its place in the order in which voters had better lead; 1 is the best.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<i32>,
     /// Its last verdict, refreshed every 30 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_verdict: Option<String>,
+    /// When it was seen slow; absent if it wasn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow: Option<SlowStatus>,
+}
+
+/// When a member was seen slow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SlowStatus {
+    /// Since when it counts as failing slowly; absent if it doesn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// The last 30 minutes, the newest last: `#` where its fast score was seen at 80 or more.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 30))]
+    pub minutes: String,
+    /// The newest of these minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
 }
 
 /// What a member is in Raft.

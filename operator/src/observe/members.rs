@@ -140,6 +140,19 @@ impl Members {
             .map_err(|status| refused(leader, "Remove", &status))
     }
 
+    /// Lets a learner vote and removes a voter, in one step; asked of the leader.
+    pub async fn swap(
+        &self,
+        leader: &Node<'_>,
+        request: admin::SwapRequest,
+    ) -> Result<(), MemberError> {
+        let mut client = self.connect(leader).await?;
+        let answer = client.swap(self.request(request, CHANGE_TIMEOUT)).await;
+        answer
+            .map(|_| ())
+            .map_err(|status| refused(leader, "Swap", &status))
+    }
+
     /// Hands leadership over; asked of the leader.
     pub async fn transfer(
         &self,

@@ -10,6 +10,7 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
+use raftery_behaviour::Score;
 
 use crate::ids::{ClusterId, Incarnation, Lineage, MemberId};
 use crate::plan::Notes;
@@ -132,6 +133,8 @@ pub struct Identity {
     pub members: Vec<Member>,
     /// IDs that were removed.
     pub removed: BTreeSet<MemberId>,
+    /// Which kinds of entries the cluster goes by.
+    pub cluster_version: u32,
     /// Unit of judging, milliseconds, as replicated.
     pub window_ms: u64,
     /// Where the ledger's export stands.
@@ -174,10 +177,19 @@ pub struct Member {
     pub active: bool,
     /// Its log is close to the leader's.
     pub caught_up: bool,
-    /// Sum of its verdicts.
+    /// Whether it has been good: -1000 to 1000.
     pub score: i64,
+    /// Whether it is slow now: 1 (no) to 100. `None`: the node doesn't tell.
+    pub fast_score: Option<i64>,
     /// Its last verdict.
     pub last_verdict: String,
+}
+
+impl Member {
+    /// Its scores, as verdicts made them. Who tells no fast score isn't called slow by it.
+    pub(crate) fn standing(&self) -> Score {
+        Score::from_points(self.fast_score.unwrap_or(0), self.score)
+    }
 }
 
 /// Where the ledger's export stands, as one node sees it.

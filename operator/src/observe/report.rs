@@ -38,6 +38,7 @@ impl NodeReport {
                 .map(Member::from_wire)
                 .collect::<Option<_>>()?,
             removed: answer.removed_ids.into_iter().map(MemberId).collect(),
+            cluster_version: answer.cluster_version,
             window_ms: answer.cluster_config.unwrap_or_default().window_ms,
             ledger: Ledger {
                 mongodb: ledger.mongodb,
@@ -65,6 +66,7 @@ impl Member {
             active: member.active,
             caught_up: member.caught_up,
             score: member.score,
+            fast_score: Some(member.fast_score).filter(|score| *score != 0),
             last_verdict: member.last_verdict,
         })
     }

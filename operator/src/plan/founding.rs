@@ -2,7 +2,7 @@
 
 use super::step::{Disk, Step};
 use super::view::{Presence, View};
-use super::{MemberNote, Placed, Plan, State, in_flight};
+use super::{MemberNote, Placed, Plan, Slowness, State, in_flight};
 use crate::api::MemberPhase;
 use crate::observe::{Identity, OrdinalSeen};
 
@@ -178,6 +178,7 @@ fn abandon(view: &View<'_>) -> Option<Plan> {
                 claim_uid: view.claim_uid(ordinal),
                 phase: MemberPhase::Abandoned,
                 since: view.now,
+                slowness: Slowness::default(),
             })
         })
         .collect();
@@ -254,5 +255,6 @@ fn note_of(view: &View<'_>, placed: &Placed<'_>) -> Option<MemberNote> {
         claim_uid: view.claim_uid(placed.ordinal),
         phase,
         since: view.now,
+        slowness: Slowness::default(),
     })
 }

@@ -8,10 +8,20 @@ use crate::ids::MemberId;
 /// leader and are caught up, no other step is in flight, and no machine is lost. `Err` says what
 /// is in the way.
 pub(super) fn check(view: &View<'_>, disturbed: MemberId) -> Result<(), String> {
+    check_beside(view, disturbed, None)
+}
+
+/// The same while the learner `joining` is there to take the place of `disturbed`.
+pub(super) fn check_beside(
+    view: &View<'_>,
+    disturbed: MemberId,
+    joining: Option<MemberId>,
+) -> Result<(), String> {
     if let Some(pod) = view.lost_pod() {
         return Err(format!("{pod} can't end because its machine is lost"));
     }
-    if let Some(learner) = view.learners().first() {
+    let mut learners = view.learners().into_iter();
+    if let Some(learner) = learners.find(|learner| Some(learner.member.id) != joining) {
         return Err(format!(
             "{} is still joining",
             view.desired.pod_name(learner.ordinal)

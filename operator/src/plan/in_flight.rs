@@ -2,7 +2,7 @@
 
 use super::step::{Disk, Removal, Step};
 use super::view::{Placed, Presence, View};
-use super::{MemberNote, Plan, gate, replace, roll};
+use super::{MemberNote, Plan, fail_slow, gate, replace, roll};
 use crate::api::MemberPhase;
 use crate::observe::NodeReport;
 
@@ -15,7 +15,7 @@ pub(super) fn plan(view: &View<'_>) -> Option<Plan> {
     let notes = &view.observed.notes.members;
     let removal = notes
         .iter()
-        .filter(|note| note.phase == MemberPhase::Removing)
+        .filter(|note| note.phase == MemberPhase::Removing || view.is_swapped_out(note.id))
         .find_map(|note| finish_removal(view, note));
     removal
         .or_else(|| notes.iter().find_map(|note| forget_removed(view, note)))
@@ -105,7 +105,7 @@ fn existing(view: &View<'_>) -> u32 {
         .statefulset
         .as_ref()
         .map_or(0, |set| set.replicas);
-    asked.min(view.desired.replicas)
+    asked.min(view.places())
 }
 
 /// Ordinals that have neither member nor note.
@@ -129,7 +129,7 @@ fn finish_removal(view: &View<'_>, note: &MemberNote) -> Option<Plan> {
 /// The ID is still in the configuration.
 fn remove(view: &View<'_>, placed: &Placed<'_>) -> Plan {
     let (id, ordinal) = (placed.member.id, placed.ordinal);
-    let is_surplus = ordinal >= view.desired.replicas;
+    let is_surplus = ordinal >= view.places();
     let is_back = match view.presence(placed) {
         Presence::Here(_) => !view.is_doomed(placed),
         Presence::Silent | Presence::Unassigned => placed.member.active,
@@ -194,7 +194,7 @@ fn clean_up(view: &View<'_>, note: &MemberNote) -> Plan {
             .statefulset
             .as_ref()
             .map_or(0, |set| set.replicas);
-    if is_blank && ordinal < view.desired.replicas {
+    if is_blank && ordinal < view.places() {
         // The volume was emptied: there is nothing left to wipe.
         return forget();
     }
@@ -203,7 +203,7 @@ fn clean_up(view: &View<'_>, note: &MemberNote) -> Plan {
         return Plan::wait(view, format!("waiting for pod {name} to end"));
     }
     let shrinks = view.observed.notes.founded && is_top(view, ordinal);
-    if has_place && ordinal >= view.desired.replicas && shrinks {
+    if has_place && ordinal >= view.places() && shrinks {
         // The StatefulSet shrinks first; its pod then ends in peace.
         let name = view.desired.pod_name(ordinal);
         return Plan::wait(
@@ -240,7 +240,7 @@ fn forget_removed(view: &View<'_>, note: &MemberNote) -> Option<Plan> {
 fn finish_learner(view: &View<'_>, placed: &Placed<'_>) -> Plan {
     let (id, ordinal) = (placed.member.id, placed.ordinal);
     let name = view.desired.pod_name(ordinal);
-    if ordinal >= view.desired.replicas {
+    if ordinal >= view.places() {
         return Plan::step(
             view,
             Step::NoteRemoval {
@@ -253,6 +253,9 @@ fn finish_learner(view: &View<'_>, placed: &Placed<'_>) -> Plan {
     match view.presence(placed) {
         Presence::Unassigned => assign(view, placed),
         Presence::Here(_) if placed.member.caught_up && placed.member.active => {
+            if let Some(swap) = view.swap().filter(|swap| swap.extra == ordinal) {
+                return fail_slow::swap(view, swap, placed);
+            }
             let config_index = view.leader.map_or(0, |leader| leader.identity.config_index);
             Plan::step(
                 view,
@@ -305,7 +308,7 @@ fn finish_join(view: &View<'_>, note: &MemberNote) -> Option<Plan> {
         .members()
         .iter()
         .any(|placed| placed.ordinal == ordinal);
-    if ordinal >= view.desired.replicas || is_taken {
+    if ordinal >= view.places() || is_taken {
         return Some(forget());
     }
     let Some(NodeReport {

@@ -8,12 +8,15 @@
 //! 4. quorum lost: nothing
 //! 5. finish the step in flight (removal, learner, join)
 //! 6. replace a member that is unresponsive or lost its disk
-//! 7. scale
-//! 8. what members share, then roll pods whose template changed
+//! 7. move leadership off a member that fails slowly
+//! 8. scale
+//! 9. what members share, then roll pods whose template changed
+//! 10. begin to replace a member that fails slowly
 //!
 //! A plan holds at most one step, and a step is one write: the next plan sees what came of it.
 //! Whatever disturbs a voter passes [`gate`](gate::check).
 
+mod fail_slow;
 mod founding;
 mod gate;
 mod in_flight;
@@ -36,7 +39,9 @@ use std::fmt;
 use crate::api::Desired;
 use crate::observe::{Now, Observed};
 
-pub use notes::{Leadership, MemberNote, Notes};
+pub(crate) use fail_slow::Evidence;
+pub use fail_slow::{SlowMinutes, Slowness};
+pub use notes::{Leadership, MemberNote, Notes, SwapNote};
 pub use step::{Disk, Removal, Step};
 pub(crate) use view::{Placed, View};
 
@@ -138,16 +143,19 @@ pub fn plan(desired: &Desired, template_hash: &str, observed: &Observed, now: No
         return Plan::hold(&view, State::QuorumLost, summary);
     }
     founding::adopt(&view)
+        .or_else(|| fail_slow::finish_or_cancel(&view))
         .or_else(|| in_flight::plan(&view))
         .or_else(|| founding::open(&view))
         .or_else(|| replace::plan(&view))
+        .or_else(|| fail_slow::transfer(&view))
         .or_else(|| in_flight::missing(&view))
         .or_else(|| founding::latch(&view))
         .or_else(|| scale::plan(&view))
         .or_else(|| roll::configure(&view))
         .or_else(|| roll::plan(&view))
         .or_else(|| in_flight::unwell(&view))
-        .unwrap_or_else(|| Plan::hold(&view, State::Steady, "all is as it shall be"))
+        .or_else(|| fail_slow::begin(&view))
+        .unwrap_or_else(|| fail_slow::steady(&view))
 }
 
 /// How many members vote, as the leader has it; 0 without one.

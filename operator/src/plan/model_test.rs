@@ -45,6 +45,8 @@ pub(crate) struct Claim {
     pub(crate) incarnation: Incarnation,
     /// Cluster and ID on the disk.
     pub(crate) identity: Option<(ClusterId, MemberId)>,
+    /// It works, slowly.
+    pub(crate) slow: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -65,6 +67,17 @@ pub(crate) struct Raft {
     pub(crate) leader: Option<MemberId>,
     pub(crate) term: u64,
     pub(crate) window_ms: u64,
+    pub(crate) cluster_version: u32,
+    /// Who came and who goes, until the joint step is left.
+    pub(crate) joint: Option<(MemberId, MemberId)>,
+    pub(crate) swaps: u32,
+}
+
+impl Raft {
+    /// Whether a change that was planned against this configuration is taken.
+    fn admits(&self, config_index: u64) -> bool {
+        self.config_index == config_index && self.joint.is_none()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -184,6 +197,9 @@ impl Model {
                         leader: Some(*id),
                         term: 1,
                         window_ms: 1000,
+                        cluster_version: 2,
+                        joint: None,
+                        swaps: 0,
                     });
                 }
             }
@@ -196,7 +212,7 @@ impl Model {
                 let Some(raft) = self.raft.as_mut().filter(|_| live) else {
                     return;
                 };
-                if raft.config_index != *config_index || raft.removed.contains(id) {
+                if !raft.admits(*config_index) || raft.removed.contains(id) {
                     return;
                 }
                 let member = ModelMember {
@@ -213,7 +229,7 @@ impl Model {
                 let Some(raft) = self.raft.as_mut().filter(|_| live) else {
                     return;
                 };
-                if raft.config_index == *config_index {
+                if raft.admits(*config_index) {
                     raft.members.get_mut(id).unwrap().learner = false;
                     raft.config_index += 1;
                 }
@@ -224,11 +240,30 @@ impl Model {
                 let Some(raft) = self.raft.as_mut().filter(|_| live) else {
                     return;
                 };
-                if raft.config_index == *config_index {
+                if raft.admits(*config_index) {
                     assert_ne!(raft.leader, Some(*id), "a leader is never removed");
                     raft.members.remove(id);
                     raft.removed.insert(*id);
                     raft.config_index += 1;
+                }
+            }
+            Step::Swap {
+                id,
+                promote,
+                config_index,
+                ..
+            } => {
+                let Some(raft) = self.raft.as_mut().filter(|_| live) else {
+                    return;
+                };
+                if raft.admits(*config_index) {
+                    assert_ne!(raft.leader, Some(*id), "a leader is never removed");
+                    assert!(raft.cluster_version >= 2, "refused");
+                    let learner = raft.members.get_mut(promote).unwrap();
+                    assert!(std::mem::take(&mut learner.learner), "only a learner");
+                    raft.joint = Some((*promote, *id));
+                    raft.config_index += 1;
+                    raft.swaps += 1;
                 }
             }
             Step::Transfer { id, .. } => {
@@ -264,6 +299,8 @@ impl Model {
             | Step::NoteJoin { .. }
             | Step::NoteRemoval { .. }
             | Step::CancelRemoval { .. }
+            | Step::NoteSwap { .. }
+            | Step::CancelSwap { .. }
             | Step::Forget { .. }
             | Step::LatchFounded => {}
         }
@@ -289,6 +326,7 @@ impl Model {
                 terminating: false,
                 incarnation: Incarnation(incarnation),
                 identity: None,
+                slow: false,
             });
             let uid = format!("pod-{}", self.draw());
             let template = self.template.clone();
@@ -305,6 +343,21 @@ impl Model {
             );
         }
         self.elect();
+        self.leave_joint();
+        self.elect();
+    }
+
+    /// A leader leaves a joint step by itself.
+    fn leave_joint(&mut self) {
+        let live = self.quorum_alive();
+        let Some(raft) = self.raft.as_mut().filter(|_| live) else {
+            return;
+        };
+        if let Some((_, out)) = raft.joint.take() {
+            raft.members.remove(&out);
+            raft.removed.insert(out);
+            raft.config_index += 1;
+        }
     }
 
     /// Pods end, and none is made yet: the worst moment.
@@ -341,6 +394,13 @@ impl Model {
             pod.frozen = false;
         }
         self.elect();
+    }
+
+    /// A disk that becomes slow, or is fast again.
+    pub(crate) fn slow_down(&mut self, ordinal: u32, slow: bool) {
+        if let Some(claim) = self.claims.get_mut(&ordinal) {
+            claim.slow = slow;
+        }
     }
 
     /// A machine that is cut off; its pod is evicted and can't end.
@@ -417,8 +477,20 @@ impl Model {
         })
     }
 
+    /// A joint step needs a majority without whom came, and one without who goes.
     pub(crate) fn quorum_alive(&self) -> bool {
-        self.raft.is_some() && self.live_voters().len() > self.voters() / 2
+        let Some(raft) = &self.raft else {
+            return false;
+        };
+        let live = self.live_voters();
+        let is_majority = |without: Option<MemberId>| {
+            let count = live.iter().filter(|id| Some(**id) != without).count();
+            count > (self.voters() - usize::from(without.is_some())) / 2
+        };
+        match raft.joint {
+            None => is_majority(None),
+            Some((came, goes)) => is_majority(Some(came)) && is_majority(Some(goes)),
+        }
     }
 
     pub(crate) fn member_at(&self, ordinal: u32) -> Option<MemberId> {
@@ -492,6 +564,7 @@ impl Model {
                 last_index: 10,
                 members: self.members_seen(raft),
                 removed: raft.removed.clone(),
+                cluster_version: raft.cluster_version,
                 window_ms: raft.window_ms,
                 ledger: Ledger::default(),
             })
@@ -508,6 +581,11 @@ impl Model {
             let silent = self.pods.get(&member.ordinal).map(|pod| {
                 u64::try_from(self.now.duration_since(pod.silent_since).as_millis()).unwrap()
             });
+            let slow = self
+                .claims
+                .get(&member.ordinal)
+                .is_some_and(|claim| claim.slow && self.is_alive(*id, member));
+            let (score, fast_score) = if slow { (-600, 100) } else { (500, 1) };
             Member {
                 id: *id,
                 name: format!("demo-{}", member.ordinal),
@@ -519,8 +597,9 @@ impl Model {
                 last_heard_ms: if alive { Some(0) } else { silent },
                 active: alive,
                 caught_up: alive,
-                score: 0,
-                last_verdict: String::new(),
+                score,
+                fast_score: Some(fast_score),
+                last_verdict: "+1 in_time".to_owned(),
             }
         };
         raft.members.iter().map(seen).collect()

@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::Step;
+use super::{Disk, Slowness, Step};
 use crate::api::MemberPhase;
 use crate::ids::{ClusterId, Incarnation, MemberId};
 
@@ -26,6 +26,21 @@ pub struct Notes {
     pub replacements: Vec<Timestamp>,
     /// Leader and term as last seen, and since when.
     pub leadership: Option<Leadership>,
+    /// The member that is being replaced while it lives, until it is out of the configuration.
+    pub swap: Option<SwapNote>,
+}
+
+/// A member that fails slowly, and the ordinal where the one that takes its vote is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwapNote {
+    /// The slow member.
+    pub id: MemberId,
+    /// Its ordinal.
+    pub ordinal: u32,
+    /// The ordinal beyond those that the spec asks for.
+    pub extra: u32,
+    /// When it was begun.
+    pub since: Timestamp,
 }
 
 /// A leader's reign, as the operator has seen it.
@@ -54,6 +69,8 @@ pub struct MemberNote {
     pub phase: MemberPhase,
     /// Since when.
     pub since: Timestamp,
+    /// How slow it was seen.
+    pub slowness: Slowness,
 }
 
 impl Notes {
@@ -87,6 +104,7 @@ impl Notes {
                         claim_uid: disk.claim_uid.clone(),
                         phase: MemberPhase::Joining,
                         since: now,
+                        slowness: Slowness::default(),
                     })
                     .collect();
             }
@@ -97,6 +115,7 @@ impl Notes {
             } => {
                 if next.cluster_id != Some(*cluster_id) {
                     next.members.clear();
+                    next.swap = None;
                 }
                 next.cluster_id = Some(*cluster_id);
                 next.founded |= *founded;
@@ -119,13 +138,28 @@ impl Notes {
                 claim_uid: disk.claim_uid.clone(),
                 phase: MemberPhase::Joining,
                 since: now,
+                slowness: Slowness::default(),
             }),
             Step::NoteRemoval { id, reason, .. } => {
                 next.set_phase(*id, MemberPhase::Removing, now);
                 if reason.is_replacement() {
-                    next.replacements.retain(|at| is_recent(*at, now));
-                    next.replacements.push(now);
+                    next.count_replacement(now);
                 }
+            }
+            Step::NoteSwap {
+                id, ordinal, extra, ..
+            } => {
+                next.swap = Some(SwapNote {
+                    id: *id,
+                    ordinal: *ordinal,
+                    extra: *extra,
+                    since: now,
+                });
+                next.count_replacement(now);
+            }
+            Step::CancelSwap { extra, .. } => {
+                next.swap = None;
+                next.throw_away(extra.as_ref(), now, draw);
             }
             Step::CancelRemoval { id, .. } => next.set_phase(*id, MemberPhase::Active, now),
             Step::Forget { id, .. } => next.members.retain(|note| note.id != *id),
@@ -134,6 +168,7 @@ impl Notes {
             | Step::AddLearner { .. }
             | Step::Promote { .. }
             | Step::Remove { .. }
+            | Step::Swap { .. }
             | Step::Transfer { .. }
             | Step::Open
             | Step::Configure { .. }
@@ -143,6 +178,26 @@ impl Notes {
         next.members
             .sort_by_key(|note| (note.ordinal, note.since, note.id));
         next
+    }
+
+    fn count_replacement(&mut self, now: Timestamp) {
+        self.replacements.retain(|at| is_recent(*at, now));
+        self.replacements.push(now);
+    }
+
+    /// A disk that shall hold no member after all goes as one that held one.
+    fn throw_away(&mut self, disk: Option<&Disk>, now: Timestamp, draw: &mut dyn FnMut() -> u64) {
+        let Some(disk) = disk else { return };
+        self.members.retain(|note| note.ordinal != disk.ordinal);
+        self.members.push(MemberNote {
+            id: MemberId(draw().max(1)),
+            ordinal: disk.ordinal,
+            incarnation: disk.incarnation,
+            claim_uid: disk.claim_uid.clone(),
+            phase: MemberPhase::Removing,
+            since: now,
+            slowness: Slowness::default(),
+        });
     }
 
     /// Changes a member's phase, and when it last changed.

@@ -4,6 +4,10 @@ use super::step::{Removal, Step};
 use super::view::{Placed, Presence, View};
 use super::{Plan, State, gate};
 
+/// What to say when no replacement may begin now.
+pub(super) const BUDGET_SPENT: &str =
+    "spec.healing.maxReplacementsPerHour were begun within the hour";
+
 /// Begins to replace a voter that lost its disk, is about to, or is unresponsive; `None` if all are well.
 pub(super) fn plan(view: &View<'_>) -> Option<Plan> {
     let voters = view.voters();
@@ -11,7 +15,7 @@ pub(super) fn plan(view: &View<'_>) -> Option<Plan> {
         .iter()
         .find_map(|placed| Some((placed, why_broken(view, placed)?)))?;
     let (placed, reason) = broken;
-    let reason = if placed.ordinal >= view.desired.replicas {
+    let reason = if placed.ordinal >= view.places() {
         Removal::Shrink
     } else {
         reason
@@ -29,12 +33,9 @@ pub(super) fn plan(view: &View<'_>) -> Option<Plan> {
 /// Notes a removal, if the hourly budget allows it.
 pub(super) fn begin(view: &View<'_>, placed: &Placed<'_>, reason: Removal) -> Plan {
     let (id, ordinal) = (placed.member.id, placed.ordinal);
-    let spent = view.observed.notes.replacements_within_the_hour(view.now);
-    if reason.is_replacement() && spent >= view.desired.replacements_per_hour_max {
+    if reason.is_replacement() && is_budget_spent(view) {
         let name = view.desired.pod_name(ordinal);
-        let summary = format!(
-            "waiting to replace {name}: spec.healing.maxReplacementsPerHour were begun within the hour"
-        );
+        let summary = format!("waiting to replace {name}: {BUDGET_SPENT}");
         return Plan::hold(view, State::Waiting, summary);
     }
     Plan::step(
@@ -47,7 +48,14 @@ pub(super) fn begin(view: &View<'_>, placed: &Placed<'_>, reason: Removal) -> Pl
     )
 }
 
-fn why_broken(view: &View<'_>, placed: &Placed<'_>) -> Option<Removal> {
+/// Whether as many replacements were begun within the hour as may be.
+pub(super) fn is_budget_spent(view: &View<'_>) -> bool {
+    let begun = view.observed.notes.replacements_within_the_hour(view.now);
+    begun >= view.desired.replacements_per_hour_max
+}
+
+/// Why a voter can't be helped; `None` if it can, or is well.
+pub(super) fn why_broken(view: &View<'_>, placed: &Placed<'_>) -> Option<Removal> {
     match view.presence(placed) {
         Presence::OtherDisk => Some(Removal::LostDisk),
         Presence::Silent | Presence::Unassigned => view

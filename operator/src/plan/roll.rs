@@ -94,6 +94,7 @@ pub(super) fn transfer_or_wait(view: &View<'_>, from: u32) -> Plan {
                 from,
                 to: placed.ordinal,
                 id: placed.member.id,
+                because: None,
             },
         ),
         None => Plan::wait(view, "waiting for a voter that could lead"),

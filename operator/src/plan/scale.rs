@@ -14,7 +14,7 @@ fn shrink(view: &View<'_>) -> Option<Plan> {
     let voters = view.voters();
     let top = voters
         .last()
-        .filter(|placed| placed.ordinal >= view.desired.replicas)?;
+        .filter(|placed| placed.ordinal >= view.places())?;
     let (id, ordinal) = (top.member.id, top.ordinal);
     if let Err(obstacle) = gate::check(view, id) {
         return Some(Plan::wait(view, format!("waiting to shrink: {obstacle}")));
@@ -34,12 +34,14 @@ fn shrink(view: &View<'_>) -> Option<Plan> {
 
 fn grow(view: &View<'_>) -> Option<Plan> {
     let asked = view.observed.statefulset.as_ref()?.replicas;
-    if asked >= view.desired.replicas {
+    if asked >= view.places() {
         return None;
     }
     // No voter is disturbed, so none is excepted: all must be well before the quorum grows.
     const NOBODY: MemberId = MemberId(0);
-    if let Err(obstacle) = gate::check(view, NOBODY) {
+    // Who is to be swapped needn't keep up.
+    let excepted = view.swap().map_or(NOBODY, |swap| swap.id);
+    if let Err(obstacle) = gate::check(view, excepted) {
         return Some(Plan::wait(view, format!("waiting to grow: {obstacle}")));
     }
     Some(Plan {
@@ -68,7 +70,7 @@ pub(super) fn statefulset_replicas(view: &View<'_>) -> u32 {
         .map(|(ordinal, _)| ordinal + 1)
         .max()
         .unwrap_or(0);
-    let wanted = view.desired.replicas;
+    let wanted = view.places();
     let asked = view.observed.statefulset.as_ref().map(|set| set.replicas);
     match (notes.founded, asked) {
         (false, asked) => wanted.max(claimed).max(noted).max(asked.unwrap_or(0)),

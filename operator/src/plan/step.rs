@@ -95,6 +95,28 @@ pub enum Step {
         /// Its ordinal.
         ordinal: u32,
     },
+    /// Note that a slow member shall be replaced by one that is made beside it first.
+    NoteSwap {
+        /// Its ID.
+        id: MemberId,
+        /// Its ordinal.
+        ordinal: u32,
+        /// Where the other one is made.
+        extra: u32,
+        /// What speaks against it.
+        because: String,
+    },
+    /// Note that a slow member shall stay after all.
+    CancelSwap {
+        /// Its ID.
+        id: MemberId,
+        /// Its ordinal.
+        ordinal: u32,
+        /// The disk that was made for the other one, if it holds no member yet.
+        extra: Option<Disk>,
+        /// Why.
+        because: String,
+    },
     /// Drop the note of a member that is gone, or never came.
     Forget {
         /// Its ID.
@@ -146,6 +168,19 @@ pub enum Step {
         /// Configuration that this was planned against.
         config_index: u64,
     },
+    /// Let a learner vote and remove a slow voter, for ever, in one step.
+    Swap {
+        /// The slow voter.
+        id: MemberId,
+        /// Its ordinal.
+        ordinal: u32,
+        /// The learner.
+        promote: MemberId,
+        /// Configuration that this was planned against.
+        config_index: u64,
+        /// What speaks against the slow one.
+        because: String,
+    },
     /// Move leadership.
     Transfer {
         /// Ordinal of the leader.
@@ -154,6 +189,8 @@ pub enum Step {
         to: u32,
         /// Member ID of the next.
         id: MemberId,
+        /// What speaks against the one that leads, if anything does.
+        because: Option<String>,
     },
     /// Open the cluster to clients.
     Open,
@@ -190,12 +227,15 @@ impl Step {
             Self::NoteJoin { .. } => "NoteJoin",
             Self::NoteRemoval { .. } => "NoteRemoval",
             Self::CancelRemoval { .. } => "CancelRemoval",
+            Self::NoteSwap { .. } => "NoteSwap",
+            Self::CancelSwap { .. } => "CancelSwap",
             Self::Forget { .. } => "Forget",
             Self::LatchFounded => "LatchFounded",
             Self::Assign { .. } => "Assign",
             Self::AddLearner { .. } => "AddLearner",
             Self::Promote { .. } => "Promote",
             Self::Remove { .. } => "Remove",
+            Self::Swap { .. } => "Swap",
             Self::Transfer { .. } => "Transfer",
             Self::Open => "Open",
             Self::Configure { .. } => "Configure",
@@ -210,6 +250,9 @@ impl Step {
             Self::NoteJoin { disk } => Some(disk.ordinal),
             Self::NoteRemoval { ordinal, .. }
             | Self::CancelRemoval { ordinal, .. }
+            | Self::NoteSwap { ordinal, .. }
+            | Self::CancelSwap { ordinal, .. }
+            | Self::Swap { ordinal, .. }
             | Self::Forget { ordinal, .. }
             | Self::Assign { ordinal, .. }
             | Self::AddLearner { ordinal, .. }
@@ -292,11 +335,50 @@ impl fmt::Display for Step {
             Self::Remove { id, ordinal, .. } => {
                 write!(f, "remove member {id} of ordinal {ordinal}")
             }
-            Self::Transfer { from, to, id } => {
+            Self::NoteSwap {
+                id,
+                ordinal,
+                extra,
+                because,
+            } => write!(
+                f,
+                "begin to replace member {id} of ordinal {ordinal}, with ordinal {extra} for that \
+                 time, because it fails slowly: {because}"
+            ),
+            Self::CancelSwap {
+                id,
+                ordinal,
+                because,
+                ..
+            } => write!(
+                f,
+                "keep slow member {id} of ordinal {ordinal} for now: {because}"
+            ),
+            Self::Swap {
+                id,
+                ordinal,
+                promote,
+                because,
+                ..
+            } => write!(
+                f,
+                "let member {promote} vote instead of member {id} of ordinal {ordinal}, which \
+                 fails slowly: {because}"
+            ),
+            Self::Transfer {
+                from,
+                to,
+                id,
+                because,
+            } => {
                 write!(
                     f,
                     "move leadership from ordinal {from} to ordinal {to} (member {id})"
-                )
+                )?;
+                match because {
+                    Some(because) => write!(f, ", because it fails slowly: {because}"),
+                    None => Ok(()),
+                }
             }
             Self::Open => f.write_str("open the cluster to clients"),
             Self::Configure { window_ms } => {

@@ -1,13 +1,17 @@
 //! What follows directly from an observation, for all parts of a plan.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Leadership, Notes};
+use super::{Leadership, Notes, SwapNote};
 use crate::api::{Desired, MemberPhase};
 use crate::ids::{ClusterId, MemberId};
 use crate::observe::{
     Host, Identity, Member, NodeReport, Now, Observed, OrdinalSeen, PodSeen, Role,
 };
+
+/// How long a leader must have led, as the operator saw it, before its word makes a member slow.
+const LEADER_SETTLED: Duration = Duration::from_secs(120);
 
 /// An observation, and the truth it contains: the leader's word.
 pub(crate) struct View<'a> {
@@ -189,6 +193,30 @@ impl<'a> View<'a> {
             .is_some_and(|l| l.identity.members.iter().any(|member| member.id == id))
     }
 
+    /// The swap that is under way, as long as the leader calls the slow member a voter.
+    pub(crate) fn swap(&self) -> Option<&'a SwapNote> {
+        let swap = self.observed.notes.swap.as_ref()?;
+        let voters = self.voters();
+        voters
+            .iter()
+            .any(|placed| placed.member.id == swap.id)
+            .then_some(swap)
+    }
+
+    /// Whether a swap took a member out of the configuration.
+    pub(crate) fn is_swapped_out(&self, id: MemberId) -> bool {
+        let swap = self.observed.notes.swap.as_ref();
+        swap.is_some_and(|swap| swap.id == id) && self.leader.is_some() && !self.is_member(id)
+    }
+
+    /// Ordinals below this one have a place: as many as the spec asks for, and one more during a
+    /// swap.
+    pub(crate) fn places(&self) -> u32 {
+        let wanted = self.desired.replicas;
+        let extra = self.swap().filter(|swap| swap.extra == wanted);
+        extra.map_or(wanted, |swap| swap.extra + 1)
+    }
+
     pub(crate) fn is_leader(&self, id: MemberId) -> bool {
         self.leader
             .is_some_and(|leader| leader.identity.member_id == id)
@@ -284,6 +312,41 @@ impl<'a> View<'a> {
             .map(|(ordinal, _)| self.desired.pod_name(*ordinal))
     }
 
+    /// Whether the leader that answers has led for long enough to be believed when it calls a
+    /// member slow: what it saw first may have been the end of what cost the last one its place.
+    pub(crate) fn leader_is_settled(&self) -> bool {
+        let (Some(leader), Some(noted)) = (self.leader, &self.observed.notes.leadership) else {
+            return false;
+        };
+        let pod = self.desired.pod_name(leader.ordinal);
+        let is_same = noted.pod == pod && noted.term == leader.identity.term;
+        let lasts = Duration::try_from(self.now.duration_since(noted.since)).unwrap_or_default();
+        is_same && lasts >= LEADER_SETTLED
+    }
+
+    /// Voters that answer and that the leader hears: slow they may be, silent they aren't.
+    pub(crate) fn living_voters(&self) -> Vec<Placed<'a>> {
+        let mut voters = self.voters();
+        voters.retain(|placed| {
+            placed.member.active && matches!(self.presence(placed), Presence::Here(_))
+        });
+        voters
+    }
+
+    /// Each voter's place in the order in which they had better lead, from 1.
+    pub(crate) fn ranks(&self) -> BTreeMap<MemberId, u32> {
+        let standings = self.voters().into_iter().map(|placed| {
+            let id = raftery_behaviour::MemberId(placed.member.id.0);
+            (id, placed.member.standing())
+        });
+        let ranked = raftery_behaviour::ranked(&standings.collect());
+        ranked
+            .into_iter()
+            .map(|id| MemberId(id.0))
+            .zip(1..)
+            .collect()
+    }
+
     /// Whether the StatefulSet would make a deleted pod anew from the wanted template.
     pub(crate) fn template_is_settled(&self) -> bool {
         self.observed
@@ -299,6 +362,9 @@ impl<'a> View<'a> {
     /// See [`super::refresh`].
     pub(crate) fn refreshed_notes(&self) -> Notes {
         let mut notes = self.observed.notes.clone();
+        if let Some(swap) = notes.swap.take_if(|swap| self.is_swapped_out(swap.id)) {
+            notes.set_phase(swap.id, MemberPhase::Removing, self.now);
+        }
         for placed in self.members() {
             let id = placed.member.id;
             match notes.member(id).map(|note| note.phase) {
@@ -314,6 +380,14 @@ impl<'a> View<'a> {
                 Presence::Here(_) => MemberPhase::Active,
             };
             notes.set_phase(id, phase, self.now);
+        }
+        if self.leader_is_settled() {
+            for placed in self.living_voters() {
+                let noted = notes.members.iter_mut();
+                for note in noted.filter(|note| note.id == placed.member.id) {
+                    note.slowness = note.slowness.seen(placed.member.standing(), self.now);
+                }
+            }
         }
         notes.leadership = self.leader.map(|leader| {
             let pod = self.desired.pod_name(leader.ordinal);

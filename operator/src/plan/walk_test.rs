@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::model_test::{Model, desired};
 use super::{Plan, State, Step};
-use crate::api::Desired;
+use crate::api::{Desired, FailSlow, MemberPhase, Veto};
 use crate::ids::MemberId;
 
 const WALKS: u64 = 1000;
@@ -21,6 +21,7 @@ struct Walk {
     desired: Desired,
     removed: BTreeSet<MemberId>,
     opened: bool,
+    swaps: u32,
     /// What an operator that lost its lease still has in mind.
     stale: Option<Plan>,
 }
@@ -33,9 +34,13 @@ impl Walk {
             seed,
             rng,
             model: Model::empty(),
-            desired: desired(size),
+            desired: Desired {
+                fail_slow: FailSlow::Replace,
+                ..desired(size)
+            },
             removed: BTreeSet::new(),
             opened: false,
+            swaps: 0,
             stale: None,
         }
     }
@@ -66,7 +71,12 @@ impl Walk {
         self.model.act(&self.desired, plan, noted);
         let disturbs = matches!(
             plan.step,
-            Some(Step::Remove { .. } | Step::DeletePod { .. } | Step::Transfer { .. })
+            Some(
+                Step::Remove { .. }
+                    | Step::DeletePod { .. }
+                    | Step::Transfer { .. }
+                    | Step::Swap { .. }
+            )
         );
         // Before it is open, a founding that failed is wiped, whole.
         if disturbs && before.quorum_alive() && before.notes.founded {
@@ -80,6 +90,32 @@ impl Walk {
                     self.seed
                 );
             }
+        }
+        if matches!(plan.step, Some(Step::NoteSwap { .. })) {
+            let removing = before.notes.members.iter();
+            let in_flight = removing
+                .filter(|n| n.phase == MemberPhase::Removing)
+                .count();
+            let is_quiet = before.learners() == 0
+                && before.notes.swap.is_none()
+                && before
+                    .raft
+                    .as_ref()
+                    .is_some_and(|raft| raft.joint.is_none())
+                && in_flight == 0;
+            assert!(is_quiet, "seed {}: {plan} amid\n{before:#?}", self.seed);
+        }
+        let swaps = |model: &Model| model.raft.as_ref().map_or(0, |raft| raft.swaps);
+        if swaps(&self.model) > swaps(&before) {
+            self.swaps += 1;
+            // Nobody but the slow one goes, and all who are left live.
+            let mut after = self.model.clone();
+            after.settle();
+            assert!(
+                after.live_voters().len() >= before.voters(),
+                "seed {}: {plan} cost redundancy of\n{before:#?}",
+                self.seed
+            );
         }
         if !before.quorum_alive() && before.notes.founded {
             let touches = matches!(
@@ -100,7 +136,10 @@ impl Walk {
             return;
         };
         match step {
-            Step::AddLearner { .. } | Step::Promote { .. } | Step::Remove { .. } => {
+            Step::AddLearner { .. }
+            | Step::Promote { .. }
+            | Step::Remove { .. }
+            | Step::Swap { .. } => {
                 self.model.perform(&step);
             }
             // The only member's disk has nobody to take its place.
@@ -115,22 +154,45 @@ impl Walk {
         let can_lose_one = self.model.voters() > 2
             && self.model.live_voters().len() == self.model.voters()
             && self.model.learners() == 0;
-        match self.rng.u8(0..60) {
+        // Every other walk is quieter: what takes many steps must come about too.
+        let rarity = if self.seed.is_multiple_of(2) { 60 } else { 200 };
+        match self.rng.u8(0..rarity) {
             0 if can_lose_one => self.model.freeze(ordinal),
             1 if can_lose_one => self.model.empty_disk(ordinal),
             2..8 => self.model.thaw(ordinal),
             14 if can_lose_one => self.model.lose_machine(ordinal),
             15..20 => self.model.recover_machine(ordinal),
             8 => {
-                let paused = self.desired.paused;
-                self.desired = desired(self.rng.i32(1..=5));
-                self.desired.paused = paused;
+                self.desired = Desired {
+                    replicas: self.rng.u32(1..=5),
+                    ..self.desired.clone()
+                };
             }
             9 => self.model.template = format!("t{}", self.rng.u8(..)),
             10 => self.model.notes.members.clear(),
             11 => self.model.replicas = None,
             12 => self.desired.paused = !self.desired.paused,
             // Before it is open a founding may lose a disk; it is begun anew.
+            20..23 => {
+                self.model.slow_down(ordinal, true);
+                // Long enough for a leader to be believed.
+                self.model.pass(std::time::Duration::from_secs(120));
+            }
+            23 => self.model.slow_down(ordinal, false),
+            24 => {
+                self.desired.fail_slow = match self.rng.u8(0..6) {
+                    0 => FailSlow::Observe,
+                    1 => FailSlow::Transfer,
+                    _ => FailSlow::Replace,
+                }
+            }
+            25 => {
+                self.desired.fail_slow_veto = match self.rng.u8(0..4) {
+                    0 => Veto::All,
+                    _ => Veto::None,
+                }
+            }
+            26 => self.model.notes.swap = None,
             13 if !self.model.notes.founded => self.model.empty_disk(ordinal),
             _ => {}
         }
@@ -159,9 +221,22 @@ impl Walk {
         self.removed.extend(&raft.removed);
     }
 
+    fn is_slow(&self, ordinal: u32) -> bool {
+        self.model
+            .claims
+            .get(&ordinal)
+            .is_some_and(|claim| claim.slow)
+    }
+
     /// The world leaves the cluster alone: it must become what the spec says.
     fn calm(&mut self) {
         self.desired.paused = false;
+        self.desired.fail_slow_veto = Veto::None;
+        self.desired.fail_slow = FailSlow::Replace;
+        let slow: Vec<u32> = (0..9).filter(|ordinal| self.is_slow(*ordinal)).collect();
+        slow.iter()
+            .skip(1)
+            .for_each(|o| self.model.slow_down(*o, false));
         for ordinal in 0..9 {
             self.model.thaw(ordinal);
             self.model.recover_machine(ordinal);
@@ -171,8 +246,13 @@ impl Walk {
             let plan = self.model.turn(&self.desired);
             self.check();
             last = plan.to_string();
+            // Two can't tell which of them is slow.
+            let is_replaceable = self.desired.replicas > 2;
             if plan.state == State::Steady {
-                break;
+                if !is_replaceable || (0..9).all(|ordinal| !self.is_slow(ordinal)) {
+                    break;
+                }
+                self.model.pass(std::time::Duration::from_secs(30));
             }
         }
         let seed = self.seed;
@@ -199,6 +279,7 @@ impl Walk {
 fn whatever_happens_the_cluster_stays_one_and_becomes_what_is_wanted() {
     let mut founded = 0;
     let mut replaced = 0;
+    let mut swapped = 0;
     for seed in 0..WALKS {
         let mut walk = Walk::new(seed);
         for _ in 0..STEPS {
@@ -208,6 +289,7 @@ fn whatever_happens_the_cluster_stays_one_and_becomes_what_is_wanted() {
         walk.calm();
         founded += usize::from(walk.opened);
         replaced += walk.removed.len();
+        swapped += walk.swaps;
     }
     assert_eq!(
         founded, WALKS as usize,
@@ -217,4 +299,5 @@ fn whatever_happens_the_cluster_stays_one_and_becomes_what_is_wanted() {
         replaced > WALKS as usize,
         "only {replaced} members were ever removed"
     );
+    assert!(swapped > 200, "only {swapped} members were ever swapped");
 }

@@ -130,7 +130,15 @@ pub fn is_worth_writing(
         let mut status = status.clone();
         for member in &mut status.members {
             member.score = None;
+            member.fast_score = None;
+            member.rank = None;
             member.last_verdict = None;
+            // That it fails slowly, or doesn't any more, is no number.
+            member.slow = member.slow.take().filter(|slow| slow.since.is_some());
+            if let Some(slow) = &mut member.slow {
+                slow.minutes.clear();
+                slow.until = None;
+            }
         }
         status
     };
@@ -162,6 +170,7 @@ fn count(view: &View<'_>, previous: &RaftClusterStatus) -> (i32, i32) {
 
 fn members(view: &View<'_>, notes: &Notes, previous: &RaftClusterStatus) -> Vec<MemberStatus> {
     let placed = view.members();
+    let ranks = view.ranks();
     notes
         .members
         .iter()
@@ -191,9 +200,20 @@ fn members(view: &View<'_>, notes: &Notes, previous: &RaftClusterStatus) -> Vec<
                 score: member
                     .map(|placed| placed.member.score)
                     .or(known.and_then(|known| known.score)),
+                fast_score: match member {
+                    Some(placed) => placed.member.fast_score,
+                    None => known.and_then(|known| known.fast_score),
+                },
+                rank: match view.leader {
+                    Some(_) => ranks
+                        .get(&note.id)
+                        .and_then(|rank| i32::try_from(*rank).ok()),
+                    None => known.and_then(|known| known.rank),
+                },
                 last_verdict: verdict
                     .filter(|verdict| !verdict.is_empty())
                     .or(known.and_then(|known| known.last_verdict.clone())),
+                slow: notes::slow_status(&note.slowness),
             }
         })
         .collect()

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::{compute, is_true, is_worth_writing, notes_of};
-use crate::api::{Desired, MemberRole, Mongodb, RaftClusterStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::{Desired, MemberRole, Mongodb, RaftClusterStatus, SlowStatus};
 use crate::observe::{Host, Observed};
 use crate::plan::model_test::{Model, desired};
-use crate::plan::{plan, refresh};
+use crate::plan::{SwapNote, plan, refresh};
 
 fn status_of(desired: &Desired, model: &Model, observed: &Observed) -> RaftClusterStatus {
     let plan = plan(desired, &model.template, observed, model.now);
@@ -63,12 +65,68 @@ fn a_complete_cluster_is_ready() {
 
 #[test]
 fn notes_survive_the_way_through_the_status() {
-    let (desired, model) = (desired(3), Model::founded(&desired(3)));
+    let (desired, mut model) = (desired(3), Model::founded(&desired(3)));
+    model.notes.swap = Some(SwapNote {
+        id: model.member_at(1).unwrap(),
+        ordinal: 1,
+        extra: 3,
+        since: model.now,
+    });
     let observed = model.observe();
     let status = status_of(&desired, &model, &observed);
     let json = serde_json::to_string(&status).unwrap();
     let read: RaftClusterStatus = serde_json::from_str(&json).unwrap();
     assert_eq!(notes_of(&read), refresh(&desired, &observed, model.now));
+}
+
+#[test]
+fn what_was_seen_of_a_slow_member_survives_the_way_through_the_status() {
+    let (desired, mut model) = (desired(3), Model::founded(&desired(3)));
+    model.pass(Duration::from_secs(600));
+    model.slow_down(1, true);
+    let status = status_of(&desired, &model, &model.observe());
+    let slow = status.members[1].slow.as_ref().unwrap();
+    assert_eq!(slow.since, Some(Time(model.now)));
+    assert!(slow.minutes.ends_with(".#"), "{slow:?}");
+    let json = serde_json::to_string(&status).unwrap();
+    let read: RaftClusterStatus = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        notes_of(&read),
+        refresh(&desired, &model.observe(), model.now)
+    );
+    // Edited by hand: what makes no sense is dropped.
+    let broken = json.replace(&slow.minutes, "what?");
+    let read: RaftClusterStatus = serde_json::from_str(&broken).unwrap();
+    let slowness = notes_of(&read).members[1].slowness;
+    assert_eq!(slowness.since, Some(model.now));
+    assert_eq!(slowness.until(), None);
+}
+
+#[test]
+fn members_show_their_scores_their_rank_and_their_last_verdict() {
+    let (desired, mut model) = (desired(3), Model::founded(&desired(3)));
+    model.slow_down(0, true);
+    let status = status_of(&desired, &model, &model.observe());
+    let shown = |ordinal: usize| {
+        let member = &status.members[ordinal];
+        (member.score, member.fast_score, member.rank)
+    };
+    assert_eq!(shown(0), (Some(-600), Some(100), Some(3)));
+    assert_eq!(shown(1), (Some(500), Some(1), Some(1)));
+    assert_eq!(shown(2), (Some(500), Some(1), Some(2)));
+    assert_eq!(
+        status.members[0].last_verdict.as_deref(),
+        Some("+1 in_time")
+    );
+    // Without a leader they stay as they were.
+    model.freeze(1);
+    model.freeze(2);
+    let observed = model.observe();
+    let plan = plan(&desired, &model.template, &observed, model.now);
+    let notes = refresh(&desired, &observed, model.now);
+    let later = compute(&desired, &observed, &plan, &notes, None, &status, model.now);
+    assert_eq!(later.members[0].rank, Some(3));
+    assert_eq!(later.members[0].fast_score, Some(100));
 }
 
 #[test]
@@ -176,9 +234,24 @@ fn numbers_alone_are_written_rarely() {
     let before = status_of(&desired(3), &model, &model.observe());
     let mut after = before.clone();
     after.members[0].score = Some(17);
+    after.members[0].fast_score = Some(81);
+    after.members[0].rank = Some(3);
+    after.members[0].slow = Some(SlowStatus {
+        since: None,
+        minutes: "#".to_owned(),
+        until: Some(Time(model.now)),
+    });
     after.members[0].last_verdict = Some("in time".to_owned());
     assert!(!is_worth_writing(&before, &after, Duration::from_secs(29)));
     assert!(is_worth_writing(&before, &after, Duration::from_secs(30)));
+    let mut failing = before.clone();
+    failing.members[0].slow = Some(SlowStatus {
+        since: Some(Time(model.now)),
+        minutes: String::new(),
+        until: None,
+    });
+    assert!(is_worth_writing(&before, &failing, Duration::ZERO));
+    assert!(is_worth_writing(&failing, &before, Duration::ZERO));
     after.term = Some(99);
     assert!(is_worth_writing(&before, &after, Duration::ZERO));
     assert!(!is_worth_writing(&before, &before, Duration::from_secs(60)));

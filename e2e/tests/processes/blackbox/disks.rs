@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use raftery_e2e::environment::slowfs;
 use raftery_e2e::outcome::Outcome;
 use raftery_e2e::slowfs::{Fault, SlowFs};
 
@@ -17,7 +18,7 @@ const EXIT_SYNC_FAILED: i32 = 11;
 #[test]
 fn the_disk_with_faults_keeps_files_and_delays_or_fails_what_it_is_told_to() -> Outcome {
     let directory = tempfile::tempdir()?;
-    let mut disk = SlowFs::mount(directory.path(), "test")?;
+    let mut disk = SlowFs::mount(&slowfs()?, directory.path(), "test")?;
     let folder = disk.directory().join("folder");
     fs::create_dir(&folder)?;
     let mut file = File::create_new(folder.join("file"))?;

@@ -44,7 +44,7 @@ impl Trial {
         let link = match self.rng.u8(0..3) {
             0 => Link::Cut,
             1 => Link::Holds,
-            _ => Link::Delays(Duration::from_millis(self.rng.u64(10..500))),
+            _ => Link::delayed(Duration::from_millis(self.rng.u64(10..500))),
         };
         match self.rng.u8(0..8) {
             0 => {

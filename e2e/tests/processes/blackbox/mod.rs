@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 use raftery_e2e::bare::Cluster;
+use raftery_e2e::environment::slowfs;
 use raftery_e2e::etcd;
 use raftery_e2e::linear::{self, Answer, History};
 use raftery_e2e::proxy::Network;
@@ -55,7 +56,7 @@ impl Trial {
         let directory = cluster.directory().to_owned();
         let mut disks = Vec::new();
         for node in &mut cluster.nodes {
-            let disk = SlowFs::mount(&directory, &node.name)?;
+            let disk = SlowFs::mount(&slowfs()?, &directory, &node.name)?;
             node.keep_data_in(disk.directory());
             disks.push(disk);
         }
@@ -69,7 +70,8 @@ impl Trial {
         };
         println!("SEED={seed}");
         let mut rng = Rng::with_seed(seed);
-        let network = Network::between(&mut cluster).await?;
+        let (network, doors) = Network::between(cluster.whereabouts()).await?;
+        cluster.advertise(&doors);
         cluster.start().await?;
         let recorder = Recorder::start(cluster.client_urls(), &mut rng).await?;
         let trial = Self {

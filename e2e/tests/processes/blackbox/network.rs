@@ -96,7 +96,7 @@ async fn histories_are_linearizable_over_links_that_are_slow_in_different_ways()
         for from in 0..super::MEMBERS {
             for to in (0..super::MEMBERS).filter(|to| *to != from) {
                 let delay = Duration::from_millis(trial.rng.u64(0..100));
-                trial.network.set(from, to, Link::Delays(delay));
+                trial.network.set(from, to, Link::delayed(delay));
             }
         }
         trial.wait(1500..2500).await;

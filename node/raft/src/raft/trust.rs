@@ -7,16 +7,18 @@
 //! a promise. What it takes to depose the leader stays the same, a majority that doesn't hear one:
 //! one member's distrust alone changes nothing.
 //!
-//! Who is no better doesn't judge: a follower whose own disk owes something, or whose own state
-//! machine lags, puts up with it. And each election that distrust began doubles the bound, so that
-//! a cluster in which nobody can get on doesn't spend its time on elections.
+//! Who is no better doesn't judge: a follower whose own disk or state machine hangs puts up with it.
+//! And each stall that made this member campaign doubles the bound for the stalls to come, so that a
+//! cluster in which nobody can get on doesn't spend its time on elections. While one goes on the
+//! bound stays: members whose bounds grew by turns would refuse each other again and again (the model
+//! in `raftery-model` shows it).
 
 use std::time::Duration;
 
 use super::Raft;
 use crate::limits::{DISTRUST_DOUBLINGS_MAX, DISTRUST_FORGOTTEN_AFTER, STALLED_MIN};
 use crate::role::Role;
-use crate::{Instant, MemberId, Term};
+use crate::{Instant, LogIndex, MemberId, Term};
 
 /// Of leaders that beat without getting on.
 ///
@@ -26,35 +28,63 @@ pub(super) struct Distrust {
     /// Whose heartbeats and appends don't count, in which term.
     pub(super) of: Option<(MemberId, Term)>,
     /// How often the bound has doubled.
-    pub(super) doublings: u32,
-    /// When it last did.
+    doublings: u32,
+    /// This member has campaigned because of the present stall, and when.
+    has_campaigned: Option<Instant>,
+    /// When the bound last doubled.
     doubled_at: Instant,
+    /// What was owed by the own disk and state machine when they last kept up: once both have done
+    /// as much, they have again.
+    owed: Owed,
+}
+
+#[derive(Debug, Default)]
+struct Owed {
+    accepted: LogIndex,
+    committed: LogIndex,
+    since: Instant,
 }
 
 impl Raft {
     /// A leader's heartbeat says for how long it has got nowhere. Gives whether it counts.
     pub(super) fn looks_after_progress(&mut self, from: MemberId, stalled: Duration) -> bool {
         let least = (self.timers.election_timeout * 2).max(STALLED_MIN);
-        let bound = least * (1 << self.distrust.doublings);
-        let is_trusted = stalled <= bound || !self.is_fit_to_judge();
-        if is_trusted {
-            self.distrust.of = None;
-            if self.now.since(self.distrust.doubled_at) >= DISTRUST_FORGOTTEN_AFTER {
-                self.distrust.doublings = 0;
-            }
-        } else {
-            self.distrust.of = Some((from, self.term));
+        if stalled <= least {
+            self.end_of_stall();
         }
+        let bound = least * (1 << self.distrust.doublings);
+        let is_fit = self.is_fit_to_judge();
+        let is_trusted = stalled <= bound || !is_fit;
+        self.distrust.of = (!is_trusted).then_some((from, self.term));
         is_trusted
     }
 
-    /// Whether nothing waits for this member's own disk or state machine.
-    fn is_fit_to_judge(&self) -> bool {
-        let has_synced = match &self.role {
-            Role::Follower(follower) => follower.accepted <= self.log.durable(),
-            Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => true,
+    /// The leader gets on: what the stall has taught counts from the next one on.
+    fn end_of_stall(&mut self) {
+        let distrust = &mut self.distrust;
+        if let Some(at) = distrust.has_campaigned.take() {
+            distrust.doublings = DISTRUST_DOUBLINGS_MAX.min(distrust.doublings + 1);
+            distrust.doubled_at = at;
+        } else if self.now.since(distrust.doubled_at) >= DISTRUST_FORGOTTEN_AFTER {
+            distrust.doublings = 0;
+        }
+    }
+
+    /// Whether this member's own disk and state machine have kept up of late.
+    fn is_fit_to_judge(&mut self) -> bool {
+        let accepted = match &self.role {
+            Role::Follower(follower) => follower.accepted,
+            Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => LogIndex(0),
         };
-        has_synced && self.log.applied() == self.log.commit()
+        let owed = &mut self.distrust.owed;
+        if owed.accepted <= self.log.durable() && owed.committed <= self.log.applied() {
+            *owed = Owed {
+                accepted,
+                committed: self.log.commit(),
+                since: self.now,
+            };
+        }
+        self.now.since(owed.since) < STALLED_MIN / 2
     }
 
     /// Whether to look at a leader's append. Who campaigns because it doesn't get on treats it as
@@ -64,11 +94,10 @@ impl Raft {
         !is_distrusted || matches!(self.role, Role::Follower(_))
     }
 
-    /// A campaign begins. If it is out of distrust, the next one takes longer.
+    /// A campaign begins. If it is out of distrust, the next stall is put up with for longer.
     pub(super) fn campaigns_out_of_distrust(&mut self) {
         if self.distrust.of.is_some_and(|(_, term)| term == self.term) {
-            self.distrust.doublings = DISTRUST_DOUBLINGS_MAX.min(self.distrust.doublings + 1);
-            self.distrust.doubled_at = self.now;
+            self.distrust.has_campaigned = Some(self.now);
         }
     }
 

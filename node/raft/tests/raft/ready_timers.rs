@@ -204,32 +204,50 @@ fn a_leader_that_gets_nowhere_is_followed_but_not_counted_on() {
 }
 
 #[test]
-fn who_owes_its_own_disk_something_puts_up_with_a_leader_that_gets_nowhere() {
+fn whose_own_disk_or_state_machine_hangs_puts_up_with_a_leader_that_gets_nowhere() {
     let mut raft = promising();
     let now = at(5_000);
     let entries = vec![data(2, 2)];
     raft.step(now, message(A, B, 2, append(log_id(1, 1), entries, 1)))
         .expect("a good message");
     let batch = raft.take_ready().and_then(|ready| ready.persist);
-    assert_eq!(beat(&mut raft, now, stalled(1, BOUND * 2)), ELECTION);
-    raft.on_persisted(now, batch.expect("an entry").seq);
+    // Only just: a busy disk always owes something.
+    assert_eq!(beat(&mut raft, now, stalled(1, BOUND * 2)), Duration::ZERO);
+    let later = now + STALLED_MIN / 2;
+    assert_eq!(beat(&mut raft, later, stalled(2, BOUND * 2)), ELECTION);
+    raft.on_persisted(later, batch.expect("an entry").seq);
     raft.take_ready();
-    assert_eq!(beat(&mut raft, now, stalled(2, BOUND * 2)), Duration::ZERO);
-    // It knows what is committed and hasn't applied it.
-    raft.step(now, message(A, B, 2, append(log_id(2, 2), vec![], 2)))
+    assert_eq!(
+        beat(&mut raft, later, stalled(3, BOUND * 2)),
+        Duration::ZERO
+    );
+    // It knows what is committed and doesn't apply it.
+    raft.step(later, message(A, B, 2, append(log_id(2, 2), vec![], 2)))
         .expect("a good message");
     raft.take_ready();
-    assert_eq!(beat(&mut raft, now, stalled(3, BOUND * 2)), ELECTION);
+    assert_eq!(
+        beat(&mut raft, later, stalled(4, BOUND * 2)),
+        Duration::ZERO
+    );
+    let later = later + STALLED_MIN / 2;
+    assert_eq!(beat(&mut raft, later, stalled(5, BOUND * 2)), ELECTION);
+    raft.on_applied(later, LogIndex(2));
+    assert_eq!(
+        beat(&mut raft, later, stalled(6, BOUND * 2)),
+        Duration::ZERO
+    );
 }
 
 #[test]
-fn each_campaign_out_of_distrust_doubles_the_bound_until_a_minute_of_calm() {
+fn each_stall_that_led_to_a_campaign_doubles_the_bound_until_a_minute_of_calm() {
     let mut raft = promising();
     let mut now = at(5_000);
     let mut number = 0;
     for doublings in 0..DISTRUST_DOUBLINGS_MAX + 2 {
         let bound = BOUND * (1 << doublings.min(DISTRUST_DOUBLINGS_MAX));
         number += 2;
+        let moved = stalled(number, Duration::ZERO);
+        assert_eq!(beat(&mut raft, now, moved), ELECTION);
         assert_eq!(beat(&mut raft, now, stalled(number, bound)), ELECTION);
         let beyond = stalled(number + 1, bound + HEARTBEAT);
         assert_eq!(beat(&mut raft, now, beyond), Duration::ZERO);
@@ -238,7 +256,10 @@ fn each_campaign_out_of_distrust_doubles_the_bound_until_a_minute_of_calm() {
         raft.check_invariants();
         assert_eq!(raft.status().role, RoleKind::PreCandidate);
         raft.take_ready();
+        // While it goes on, the bound stays.
+        assert_eq!(beat(&mut raft, now, beyond), Duration::ZERO);
     }
+    assert_eq!(beat(&mut raft, now, Heartbeat::default()), ELECTION);
     now = now + DISTRUST_FORGOTTEN_AFTER;
     assert_eq!(beat(&mut raft, now, Heartbeat::default()), ELECTION);
     let beyond = stalled(1, BOUND + HEARTBEAT);

@@ -8,10 +8,8 @@
 //! ```
 
 mod catch_up;
+mod conduct;
 mod inputs;
-mod judging;
-mod own_disk;
-mod timing;
 mod waiters;
 mod windows;
 mod world;
@@ -22,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use raftery_behaviour::{Ceiling, Event, HandOver};
+use raftery_behaviour::{Ceiling, Event};
 use raftery_raft::{
     ConfChange, Instant, LogId, LogIndex, MemberId, Payload, PeerMessage, Raft, Status, StepError,
     Term, dispatch,
@@ -32,11 +30,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
 use self::catch_up::CatchUp;
+use self::conduct::Conduct;
+pub use self::conduct::{Notice, Told};
 pub use self::inputs::{ClientInput, DriverHandle, Ended, Inbox, Input};
-use self::judging::Judging;
-pub use self::judging::{Notice, Told};
-use self::own_disk::OwnDisk;
-use self::timing::Timing;
 use self::waiters::{EntryWaiters, Readers};
 use self::world::World;
 use crate::apply::{Applied, ToApply};
@@ -90,7 +86,6 @@ pub struct Driver {
     settings: Settings,
     shown_at: Instant,
     space: Space,
-    hand_over: HandOver,
     /// Whether anyone had room was last looked at then.
     left_at: Instant,
 }
@@ -139,10 +134,6 @@ impl Driver {
     ) -> Self {
         parts.metrics.set_timers(parts.raft.timers());
         let started = parts.raft.status();
-        let mut judging = Judging::new(started.id, config.election_timeout);
-        if started.repairing {
-            judging.on_repair();
-        }
         let ceiling = Ceiling {
             heartbeat_interval: config.heartbeat_interval,
             election_timeout: config.election_timeout,
@@ -155,9 +146,7 @@ impl Driver {
             apply: parts.apply,
             entries: EntryWaiters::default(),
             readers: Readers::default(),
-            judging,
-            timing: Timing::new(ceiling, config.adaptive_timers),
-            own_disk: OwnDisk::default(),
+            conduct: Conduct::new(&started, ceiling, config.adaptive_timers),
             metrics: parts.metrics,
             leader: None,
             applied: parts.applied,
@@ -185,7 +174,6 @@ impl Driver {
                 store: true,
                 full_peers: BTreeSet::new(),
             },
-            hand_over: HandOver::default(),
             left_at: Instant::default(),
         }
     }
@@ -199,10 +187,8 @@ impl Driver {
             if let Some(ended) = self.drain_inputs() {
                 break ended;
             }
-            self.end_window();
+            self.behave();
             self.leave_if_full();
-            self.resign_if_outrun();
-            self.retime();
             self.ask_for_reads();
             self.turn();
             if self.world.is_removed {
@@ -291,9 +277,7 @@ impl Driver {
         match input {
             Input::Persisted { seq, sync_time } => {
                 self.world.metrics.observe_wal_sync(sync_time);
-                self.world.timing.on_sync(sync_time);
-                self.world.judging.on_sync(sync_time);
-                self.world.own_disk.on_durable(seq);
+                self.world.conduct.on_durable(seq, sync_time);
                 self.raft.on_persisted(now, seq);
             }
             Input::SpaceLow(refused) => {
@@ -318,7 +302,7 @@ impl Driver {
             Input::PeerSpace { id, is_full } => {
                 if is_full {
                     if self.space.full_peers.insert(id) {
-                        self.world.judging.on_event(id, Event::DiskFilled);
+                        self.world.conduct.on_event(id, Event::DiskFilled);
                     }
                 } else {
                     self.space.full_peers.remove(&id);
@@ -355,10 +339,10 @@ impl Driver {
             Input::SettingsChanged(settings) => self.settings = settings,
             Input::PeerSeen { id, urls, start } => {
                 self.world.transport.on_seen(id, &urls);
-                self.world.judging.on_start(id, start);
+                self.world.conduct.on_start(id, start);
             }
-            Input::PeerTold { id, told } => self.world.judging.on_told(id, *told),
-            Input::PeerAnswered { id, took } => self.world.judging.on_round_trip(id, took),
+            Input::PeerTold { id, told } => self.world.conduct.on_told(id, *told),
+            Input::PeerAnswered { id, took } => self.world.conduct.on_sign_of_life(id, took),
             Input::ScoresChanged(scores) => self.act_on_scores(now, &scores),
             Input::Refused { request, refusal } => {
                 self.world.entries.refuse(request, &refusal.into());
@@ -396,10 +380,7 @@ impl Driver {
 
     fn on_peer(&mut self, message: PeerMessage) {
         let now = self.now();
-        if let Some(took) = self.world.judging.on_receive(now, &message) {
-            self.world.timing.on_round_trip(took);
-        }
-        self.world.timing.on_receive(now, &message);
+        self.world.conduct.on_receive(now, &message);
         match self.raft.step(now, message) {
             Ok(()) => {}
             Err(error @ (StepError::WrongReceiver { .. } | StepError::Removed { .. })) => {

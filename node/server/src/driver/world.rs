@@ -13,9 +13,7 @@ use tokio::sync::mpsc;
 use tracing::info;
 
 use super::catch_up::CatchUp;
-use super::judging::Judging;
-use super::own_disk::OwnDisk;
-use super::timing::Timing;
+use super::conduct::Conduct;
 use super::waiters::{EntryWaiters, Readers};
 use crate::apply::ToApply;
 use crate::metrics::Metrics;
@@ -33,9 +31,7 @@ pub(super) struct World {
     pub(super) apply: mpsc::UnboundedSender<ToApply>,
     pub(super) entries: EntryWaiters,
     pub(super) readers: Readers,
-    pub(super) judging: Judging,
-    pub(super) timing: Timing,
-    pub(super) own_disk: OwnDisk,
+    pub(super) conduct: Conduct,
     pub(super) metrics: Arc<Metrics>,
     pub(super) leader: Option<MemberId>,
     pub(super) applied: LogIndex,
@@ -58,12 +54,12 @@ pub(super) struct World {
 impl Host for World {
     fn persist(&mut self, batch: PersistBatch) {
         self.catch_up.written(&batch);
-        self.own_disk.on_write(self.now, &batch);
+        self.conduct.on_write(self.now, &batch);
         self.wal.append(batch);
     }
 
     fn send(&mut self, message: PeerMessage) {
-        let notice = self.judging.on_send(self.now, &message);
+        let notice = self.conduct.on_send(self.now, &message);
         self.transport.send(message, notice);
     }
 
@@ -85,7 +81,7 @@ impl Host for World {
 
     fn send_snapshot(&mut self, to: MemberId) {
         if self.sending.insert(to) {
-            self.judging.on_event(to, Event::NeedsSnapshot);
+            self.conduct.on_event(to, Event::NeedsSnapshot);
             self.snapshots.send(to, self.term, self.transport.urls(to));
         }
     }
@@ -115,8 +111,7 @@ impl Host for World {
         }
         self.is_removed |=
             status.membership.removed.contains(&self.me) && status.role != RoleKind::Leader;
-        self.judging.status_changed(self.now, &status);
-        self.timing.status_changed(&status);
+        self.conduct.status_changed(self.now, &status);
         self.transport.set_removed(&status.membership.removed);
         self.pulse.set_raft(&status);
         self.changed_status = Some(status);

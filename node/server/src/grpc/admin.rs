@@ -224,6 +224,27 @@ impl Admin for AdminService {
         .await
     }
 
+    async fn swap(
+        &self,
+        request: Request<pb::SwapRequest>,
+    ) -> Result<Response<pb::ChangeResponse>, Status> {
+        let request = request.into_inner();
+        let promote = member_id(request.promote)?;
+        let remove = member_id(request.remove)?;
+        let raft = self.leading()?;
+        let membership = &raft.membership;
+        if membership.voters.contains(&promote) && membership.removed.contains(&remove) {
+            return done(&raft);
+        }
+        if remove == raft.id {
+            return Err(Status::failed_precondition(
+                "the leader can't be swapped: hand leadership over first",
+            ));
+        }
+        let change = MembershipChange::Swap { promote, remove };
+        self.change(change, request.expected_config_index).await
+    }
+
     async fn transfer(
         &self,
         request: Request<pb::TransferRequest>,

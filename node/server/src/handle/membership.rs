@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use raftery_proto::peer as proto;
-use raftery_raft::{ConfChange, ConfChangeError, LogIndex, MemberId, RoleKind, Status};
+use raftery_raft::{
+    ConfChange, ConfChangeError, LogIndex, MemberChange, MemberId, RoleKind, Status,
+};
 use tokio::sync::oneshot;
 use tracing::debug;
 
@@ -37,6 +39,13 @@ pub enum MembershipChange {
     Remove {
         /// The member.
         id: MemberId,
+    },
+    /// Makes a caught-up learner a voter and removes a voter for ever, in one step.
+    Swap {
+        /// The learner.
+        promote: MemberId,
+        /// The voter.
+        remove: MemberId,
     },
 }
 
@@ -144,7 +153,11 @@ impl Handle {
             MembershipChange::Promote { .. } => Ok(()),
             MembershipChange::Remove { id } => {
                 let timeout = self.shared.config.election_timeout;
-                check_removal(&status, clock::now(), timeout, *id)
+                check_removal(&status, clock::now(), timeout, *id, None)
+            }
+            MembershipChange::Swap { promote, remove } => {
+                let timeout = self.shared.config.election_timeout;
+                check_removal(&status, clock::now(), timeout, *remove, Some(*promote))
             }
         }
     }
@@ -226,13 +239,14 @@ async fn ask_for_transfer(running: &Running, to: MemberId) -> Result<(), Request
     }
 }
 
-/// Refuses to remove a voter when those that remain couldn't commit (etcd's strict
-/// reconfiguration check).
+/// Refuses to remove a voter when those that remain, and the one that `joins` them, couldn't
+/// commit (etcd's strict reconfiguration check).
 fn check_removal(
     status: &Status,
     now: raftery_raft::Instant,
     election_timeout: Duration,
     id: MemberId,
+    joins: Option<MemberId>,
 ) -> Result<(), MembershipError> {
     let voters = &status.membership.voters;
     if status.role != RoleKind::Leader || !voters.contains(&id) {
@@ -246,11 +260,9 @@ fn check_removal(
                 .and_then(|progress| progress.last_heard)
                 .is_some_and(|at| now.since(at) < election_timeout)
     };
-    let active = voters
-        .iter()
-        .filter(|voter| **voter != id && is_active(voter))
-        .count();
-    let remaining = voters.len() - 1;
+    let stay = voters.iter().filter(|voter| **voter != id);
+    let active = stay.chain(&joins).filter(|voter| is_active(voter)).count();
+    let remaining = voters.len() - 1 + usize::from(joins.is_some());
     if remaining > 0 && active < remaining / 2 + 1 {
         return Err(MembershipError::Unhealthy {
             active,
@@ -287,12 +299,19 @@ fn into_raft(change: MembershipChange) -> Result<ConfChange, RequestError> {
         }
         MembershipChange::Promote { id } => ConfChange::Promote { id },
         MembershipChange::Remove { id } => ConfChange::Remove { id },
+        MembershipChange::Swap { promote, remove } => ConfChange::Change {
+            changes: vec![
+                MemberChange::Promote { id: promote },
+                MemberChange::Remove { id: remove },
+            ],
+        },
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster_version::ClusterVersion;
     use raftery_raft::{Instant as RaftInstant, LogId, Membership, PeerProgress, PeerState, Term};
 
     /// A leader, 1, of three, that has heard from `heard` just now.
@@ -334,7 +353,61 @@ mod tests {
 
     fn removal(heard: &[u64], id: u64) -> Result<(), MembershipError> {
         let now = RaftInstant(Duration::from_millis(100_500));
-        check_removal(&leader(heard), now, Duration::from_secs(1), MemberId(id))
+        let timeout = Duration::from_secs(1);
+        check_removal(&leader(heard), now, timeout, MemberId(id), None)
+    }
+
+    #[test]
+    fn a_swap_is_one_step_and_refused_until_every_member_understands_it() {
+        let swap = MembershipChange::Swap {
+            promote: MemberId(4),
+            remove: MemberId(3),
+        };
+        let change = into_raft(swap).expect("has no record to encode");
+        let ConfChange::Change { changes } = &change else {
+            panic!("{change:?}");
+        };
+        assert_eq!(
+            changes[..],
+            [
+                MemberChange::Promote { id: MemberId(4) },
+                MemberChange::Remove { id: MemberId(3) },
+            ]
+        );
+        let refused = ClusterVersion::LOWEST.admits(&change).expect_err("refused");
+        assert_eq!(
+            refused.to_string(),
+            "this change needs cluster version 2, and the cluster goes by 1: it is raised when \
+             every member supports it"
+        );
+        assert_eq!(ClusterVersion::SEVERAL_CHANGES.admits(&change), Ok(()));
+    }
+
+    #[test]
+    fn who_is_swapped_in_counts_among_those_that_must_be_active() {
+        let swap = |heard: &[u64]| {
+            let mut status = leader(heard);
+            let learner = PeerProgress {
+                last_heard: heard
+                    .contains(&4)
+                    .then_some(RaftInstant(Duration::from_secs(100))),
+                ..status.progress[&MemberId(2)]
+            };
+            status.progress.insert(MemberId(4), learner);
+            status.membership.learners.insert(MemberId(4));
+            let now = RaftInstant(Duration::from_millis(100_500));
+            let timeout = Duration::from_secs(1);
+            check_removal(&status, now, timeout, MemberId(3), Some(MemberId(4)))
+        };
+        assert_eq!(swap(&[4]), Ok(()));
+        assert_eq!(swap(&[2]), Ok(()));
+        assert_eq!(
+            swap(&[3]),
+            Err(MembershipError::Unhealthy {
+                active: 1,
+                voters: 3
+            })
+        );
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub fn encode_told(told: Told) -> proto::Report {
     } = told;
     let link = |link: Link| proto::Link {
         peer: link.peer.0,
-        round_trip_us: link.round_trip_micros,
+        min_us: link.min_micros,
+        p95_us: link.p95_micros,
     };
     proto::Report {
         term: term.0,
@@ -49,7 +50,8 @@ pub fn encode_told(told: Told) -> proto::Report {
 pub fn decode_told(report: proto::Report) -> Told {
     let link = |link: proto::Link| Link {
         peer: behaviour::MemberId(link.peer),
-        round_trip_micros: link.round_trip_us,
+        min_micros: link.min_us,
+        p95_micros: link.p95_us,
     };
     Told {
         term: Term(report.term),

@@ -116,7 +116,7 @@ impl<F: Fs> Store<F> {
             let named = self.index.find(record.key, record.revision);
             candidate.verdict = match named.filter(|(_, write)| write.location == location) {
                 Some((key, _)) => Verdict::Live {
-                    key: Arc::clone(key),
+                    key: key.clone(),
                     revision: record.revision,
                     is_tombstone: record.put.is_none(),
                 },

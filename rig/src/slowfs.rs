@@ -8,8 +8,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rustix::mount::{UnmountFlags, unmount};
 
-use crate::environment;
-
 /// The program `slowfs` with its mount. What is in the directory goes to another one beneath, on
 /// the real disk.
 ///
@@ -38,19 +36,20 @@ pub enum Fault {
 }
 
 impl SlowFs {
-    /// Mounts `directory/NAME.disk`, which lies in `directory/NAME.beneath`.
-    pub fn mount(directory: &Path, name: &str) -> Result<Self> {
+    /// Mounts `directory/NAME.disk`, which lies in `directory/NAME.beneath`, with the program
+    /// `slowfs`.
+    pub fn mount(slowfs: &Path, directory: &Path, name: &str) -> Result<Self> {
         let mountpoint = directory.join(format!("{name}.disk"));
         let beneath = directory.join(format!("{name}.beneath"));
         for made in [&mountpoint, &beneath] {
             std::fs::create_dir_all(made)?;
         }
-        let mut program = Command::new(environment::slowfs()?)
+        let mut program = Command::new(slowfs)
             .args([&beneath, &mountpoint])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .context("starting slowfs")?;
+            .with_context(|| format!("starting {}", slowfs.display()))?;
         let commands = program.stdin.take().expect("it was asked for");
         let answers = BufReader::new(program.stdout.take().expect("it was asked for"));
         let mut disk = Self {

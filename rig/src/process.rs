@@ -1,12 +1,17 @@
-//! A child process that doesn't outlive its test.
+//! A child process that doesn't outlive who started it.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+
+/// A program that was asked to end and hasn't after so long is killed.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// Between two looks whether it has.
+const STOP_POLL: Duration = Duration::from_millis(10);
 
 /// A running program whose output goes to a file. Killed, by its ID, when dropped.
 pub struct Process {
@@ -23,8 +28,8 @@ impl Process {
             .append(true)
             .open(log)
             .with_context(|| format!("opening {}", log.display()))?;
-        // Through setpriv, which becomes the program: so the kernel ends it when a test ends
-        // in a way that runs no destructors.
+        // Through setpriv, which becomes the program: so the kernel ends it when whoever started
+        // it ends in a way that runs no destructors.
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "--"])
@@ -44,7 +49,7 @@ impl Process {
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()
-            .with_context(|| format!("starting {name}"))?;
+            .with_context(|| format!("starting {name} through setpriv"))?;
         Ok(Self {
             name: name.to_owned(),
             child,
@@ -78,6 +83,16 @@ impl Process {
         Ok(())
     }
 
+    /// SIGTERM, and waits until it is gone.
+    pub async fn stop(mut self) -> Result<()> {
+        self.signal(Signal::TERM)?;
+        let asked = Instant::now();
+        while self.exit_status()?.is_none() && asked.elapsed() < STOP_LIMIT {
+            tokio::time::sleep(STOP_POLL).await;
+        }
+        Ok(())
+    }
+
     /// How it ended, if it has.
     pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
@@ -95,6 +110,12 @@ impl Process {
         .await
         .with_context(|| format!("its log:\n{}", tail(&self.log, 20)))?;
         Ok(status)
+    }
+
+    /// The last lines of its output.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        tail(&self.log, 20)
     }
 
     /// Everything it has printed, earlier runs with the same log included.

@@ -1,7 +1,7 @@
 //! What this member measures of itself and, as a leader, of the others; every window it becomes a
 //! report to the leader, or a batch for the ledger and a verdict for each member.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use raftery_behaviour::{
@@ -70,6 +70,8 @@ struct Leading {
     /// How members are judged, as far as this term's batches said so.
     said: Option<Scoring>,
     has_taken_over: bool,
+    /// Who was slow in the last window.
+    were_slow: BTreeSet<behaviour::MemberId>,
 }
 
 impl Judging {
@@ -110,6 +112,7 @@ impl Judging {
                 untold: BTreeMap::new(),
                 former: before.map(|view| (self.me, view)).into_iter().collect(),
                 said: None,
+                were_slow: BTreeSet::new(),
                 has_taken_over: self.asked_in == Some(Term(status.term.0 - 1)),
             });
         }
@@ -232,6 +235,12 @@ impl Judging {
         }
     }
 
+    /// Whether this member leads.
+    #[must_use]
+    pub(super) fn leads(&self) -> bool {
+        self.leading.is_some()
+    }
+
     /// When the window ends; `None` for who neither leads nor follows.
     #[must_use]
     pub(super) fn window_ends(&self, window: Duration) -> Option<Instant> {
@@ -293,7 +302,11 @@ impl Judging {
         };
         let mut seen = vec![Observation::of_leader(judged(self.me), events, own)];
         seen.extend(leading.observer.finish_window(now.0));
-        let mut verdicts = behaviour::judge(&seen, &self.limits, scoring);
+        let mut verdicts = behaviour::judge(&seen, &leading.were_slow, &self.limits, scoring);
+        let slow = verdicts
+            .iter()
+            .filter(|verdict| verdict.reason.is_slowness());
+        leading.were_slow = slow.map(|verdict| verdict.member).collect();
         if leading.window == FORMER_IS_JUDGED_IN {
             let views: Vec<_> = leading.former.values().copied().collect();
             verdicts.extend(behaviour::judge_former(&views, scoring));
