@@ -11,7 +11,7 @@ use raftery_e2e::outcome::Outcome;
 use raftery_e2e::report::Figure;
 use raftery_e2e::{mongo, wait};
 
-use crate::{READY_LIMIT, alone, manifest, manifest_that_heals_after};
+use crate::{READY_LIMIT, alone, manifest_that_heals_after};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_becomes_ready_serves_fills_mongodb_and_goes_without_a_trace() -> Outcome {

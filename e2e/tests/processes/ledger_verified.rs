@@ -5,9 +5,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use raftery_e2e::bare::{Cluster, Node, free_port};
+use raftery_e2e::bare::{Cluster, Node};
 use raftery_e2e::mongo::StandIn;
 use raftery_e2e::outcome::Outcome;
+use raftery_e2e::ports::free_port;
 use raftery_e2e::report::Progress;
 use raftery_e2e::{environment, wait};
 use serde_json::Value;
