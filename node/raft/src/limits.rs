@@ -8,8 +8,10 @@ use std::time::Duration;
 /// Bytes of entries in one append.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
-/// Appends sent to one follower and not answered yet.
-pub const INFLIGHT_MESSAGES_MAX: usize = 256;
+/// Appends sent to one follower and not answered yet. As many as a busy leader sends in the two
+/// seconds that a follower with syncs of one second needs: with fewer, that follower's clients
+/// would wait for its disk, though what they wrote is committed.
+pub const INFLIGHT_MESSAGES_MAX: usize = 16_384;
 
 /// Bytes of entries sent to one follower and not answered yet.
 pub const INFLIGHT_BYTES_MAX: usize = 16 << 20;

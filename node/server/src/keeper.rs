@@ -78,11 +78,12 @@ impl Drop for Keeper {
 
 fn keep(state: &RwLock<State>, driver: &UnboundedSender<Input>) -> Result<(), StateError> {
     const LOCK: &str = "no holder of the lock panics";
-    let synced = {
-        let state = state.read().expect(LOCK);
-        (state.store.durable() < state.store.applied()).then(|| state.store.sync_point())
+    let sync_point = {
+        let mut state = state.write().expect(LOCK);
+        let is_behind = state.store.durable() < state.store.applied();
+        is_behind.then(|| state.store.sync_point()).transpose()?
     };
-    if let Some(sync_point) = synced {
+    if let Some(sync_point) = sync_point {
         let synced = sync_point.run()?;
         let mut state = state.write().expect(LOCK);
         state.store.on_synced(synced);

@@ -21,6 +21,9 @@ use crate::segment::{DATA_START, Segment, SegmentId};
 
 /// A chunk of entries larger than this is written before its end.
 const BUFFER_BYTES_MAX: usize = 4 << 20;
+/// What is applied while a sync is under way waits in memory up to here: a file system may hold a
+/// write to a file for as long as its sync takes.
+pub(crate) const HELD_BYTES_MAX: usize = 32 << 20;
 
 /// A segment and what is in it.
 pub(crate) struct Held<F: Fs> {
@@ -131,6 +134,8 @@ pub(crate) struct Log<F: Fs> {
     pub(crate) durable: AppliedId,
     /// A rewrite holds a clone: there is one at a time, or two would write one file.
     pub(crate) rewriting: Arc<()>,
+    /// A sync point holds a clone until it has run.
+    pub(crate) syncing: Arc<()>,
     /// Segments with a smaller number are synced.
     pub(crate) synced_before: u64,
     /// Segments up to this number have a durable name.
@@ -150,13 +155,20 @@ impl<F: Fs> Log<F> {
         self.table.get(self.newest()).segment.id.number
     }
 
+    /// Whether what is applied should wait in the buffer, because a sync is under way.
+    pub(crate) fn holds(&self) -> bool {
+        self.buffer.len() < HELD_BYTES_MAX && Arc::strong_count(&self.syncing) > 1
+    }
+
     /// Begins the frame of an entry, in a new segment if this one is full.
     pub(crate) fn begin(&mut self) -> Result<(), StoreIoError> {
-        let written = self.table.get(self.newest()).bytes + self.buffer.len() as u64;
-        if written >= self.segment_bytes && written > DATA_START {
-            self.roll()?;
-        } else if self.buffer.len() >= BUFFER_BYTES_MAX {
-            self.flush()?;
+        if !self.holds() {
+            let written = self.table.get(self.newest()).bytes + self.buffer.len() as u64;
+            if written >= self.segment_bytes && written > DATA_START {
+                self.roll()?;
+            } else if self.buffer.len() >= BUFFER_BYTES_MAX {
+                self.flush()?;
+            }
         }
         self.frame = Some(FrameWriter::begin(&mut self.buffer));
         Ok(())

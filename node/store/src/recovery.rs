@@ -111,6 +111,7 @@ pub(crate) fn load<F: Fs>(
         flushed_sequence: tail.next_sequence,
         durable: applied,
         rewriting: Arc::new(()),
+        syncing: Arc::new(()),
         synced_before: tail.next_number,
         named_up_to: tail
             .next_number

@@ -26,7 +26,7 @@ const SWEEP_MAX: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreOptions {
     /// A segment that has this many bytes, its header of 4 KiB included, is followed by the next
-    /// one. Each holds one entry at least.
+    /// one, after a sync that is under way. Each holds one entry at least.
     pub segment_bytes: u64,
     /// A segment is rewritten when less than this share of it is alive, in percent.
     pub live_percent_min: u64,
@@ -242,17 +242,27 @@ impl<F: Fs> Store<F> {
         })
     }
 
-    /// Hands what was applied to the file system, in one write. Nothing is durable yet.
+    /// Hands what was applied to the file system, in one write, or leaves it in memory (up to
+    /// 32 MiB) while a [`SyncPoint`] is under way: whoever applies must not wait for a slow disk.
+    /// Nothing is durable yet.
     ///
     /// # Errors
     /// What the file system says. May be called again, for example when there is space.
     pub fn flush(&mut self) -> Result<(), StoreIoError> {
+        if self.log.holds() {
+            return Ok(());
+        }
         self.log.flush()
     }
 
-    /// What to sync so that all that is flushed becomes durable.
-    pub fn sync_point(&self) -> SyncPoint<F> {
-        SyncPoint::new(&self.log)
+    /// Hands what was applied to the file system in any case, and gives what to sync so that it
+    /// becomes durable.
+    ///
+    /// # Errors
+    /// As [`Store::flush`].
+    pub fn sync_point(&mut self) -> Result<SyncPoint<F>, StoreIoError> {
+        self.log.flush()?;
+        Ok(SyncPoint::new(&self.log))
     }
 
     /// Takes note of what a [`SyncPoint`] made durable.

@@ -24,6 +24,8 @@ pub struct SyncPoint<F: Fs> {
     /// Whether a file is new in the directory.
     has_new_name: bool,
     is_over: Arc<AtomicBool>,
+    /// While it is there, the store holds back what it would write.
+    _syncing: Arc<()>,
     synced: Synced,
 }
 
@@ -40,6 +42,7 @@ pub struct Synced {
 }
 
 impl<F: Fs> SyncPoint<F> {
+    /// Everything in `log` that is to become durable must be flushed.
     pub(crate) fn new(log: &Log<F>) -> Self {
         let newest_number = log.newest_number();
         let segments = log.order.iter().rev();
@@ -52,6 +55,7 @@ impl<F: Fs> SyncPoint<F> {
             files: unsynced.cloned().collect(),
             has_new_name: newest_number > log.named_up_to,
             is_over: Arc::clone(&log.is_over),
+            _syncing: Arc::clone(&log.syncing),
             synced: Synced {
                 life: log.life,
                 at: log.flushed_applied,

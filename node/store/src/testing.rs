@@ -49,8 +49,7 @@ impl Tested {
     }
 
     pub(crate) fn sync(&mut self) {
-        self.store.flush().unwrap();
-        let synced = self.store.sync_point().run().unwrap();
+        let synced = self.store.sync_point().unwrap().run().unwrap();
         self.store.on_synced(synced);
     }
 

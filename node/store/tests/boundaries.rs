@@ -255,13 +255,56 @@ fn a_full_disk_is_told_and_the_flush_may_be_repeated() {
 }
 
 #[test]
+fn what_is_applied_during_a_sync_waits_in_memory() {
+    let fs = MemFs::new(6);
+    let mut node = create(&fs).unwrap();
+    node.apply(&Entry::Write(put("a", "1"))).unwrap();
+    let sync_point = node.store.sync_point().unwrap();
+    let operations = fs.operations();
+    node.apply(&Entry::Write(put("b", "2"))).unwrap();
+    node.store.flush().unwrap();
+    assert_eq!(fs.operations(), operations);
+    let synced = sync_point.run().unwrap();
+    node.store.on_synced(synced);
+    assert_eq!(node.store.durable(), at(1));
+    // It is served meanwhile, and the next sync takes it along though nothing more is applied.
+    let state = node.state();
+    node.sync().unwrap();
+    assert_eq!(node.store.durable(), at(2));
+    fs.crash_losing_all();
+    assert_eq!(reopen(&fs).state(), state);
+}
+
+#[test]
+fn memory_for_what_is_applied_during_a_sync_is_bounded() {
+    let fs = MemFs::new(6);
+    let mut node = create(&fs).unwrap();
+    let sync_point = node.store.sync_point().unwrap();
+    let operations = fs.operations();
+    let mut entries = 0;
+    while fs.operations() == operations {
+        let value = vec![0; 1 << 20];
+        node.apply(&Entry::Write(put("a", value))).unwrap();
+        node.store.flush().unwrap();
+        entries += 1;
+    }
+    assert_eq!(entries, 32);
+    let synced = sync_point.run().unwrap();
+    node.store.on_synced(synced);
+    let state = node.state();
+    node.sync().unwrap();
+    fs.crash_losing_all();
+    assert_eq!(reopen(&fs).state(), state);
+}
+
+#[test]
 fn a_failed_sync_promises_nothing() {
     let fs = MemFs::new(6);
     let mut node = create(&fs).unwrap();
     node.apply(&Entry::Write(put("a", "1"))).unwrap();
-    node.store.flush().unwrap();
+    let sync_point = node.store.sync_point().unwrap();
     fs.fail_next_sync();
-    let error = node.store.sync_point().run().unwrap_err();
+    let error = sync_point.run().unwrap_err();
     assert!(matches!(error, StoreIoError::Sync { .. }), "{error}");
     assert_eq!(node.store.durable().index, 0);
 }

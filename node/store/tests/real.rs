@@ -89,8 +89,7 @@ fn a_snapshot_is_taken_over() {
     let path = dir.path().join("follower");
     let mut store = Store::create(RealFs, &path, OPTIONS, Bytes::new()).unwrap();
     put(&mut store, "old", b"1");
-    store.flush().unwrap();
-    let sync_point = store.sync_point();
+    let sync_point = store.sync_point().unwrap();
     let snapshot = leader.snapshot(Bytes::from_static(b"theirs")).unwrap();
     let mut receiver = store.receive_snapshot().unwrap();
     while receiver.received() < snapshot.size() {

@@ -118,8 +118,7 @@ impl Node {
 
     /// Makes all that was applied durable.
     pub(crate) fn sync(&mut self) -> Result<(), StoreIoError> {
-        self.store.flush()?;
-        let synced = self.store.sync_point().run()?;
+        let synced = self.store.sync_point()?.run()?;
         self.store.on_synced(synced);
         Ok(())
     }
