@@ -1,7 +1,7 @@
 # Everything is built below RAFTERY_CACHE (default ~/.cache/raftery), nothing in the checkout.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test sim mutants bench faults verify fix crds image devcluster-up devcluster-down
+.PHONY: help demo demo-down test sim mutants soak bench faults verify fix crds image devcluster-up devcluster-down
 
 help: ## what there is
 	@echo "Raftery: an etcd-compatible Raft cluster for Kubernetes that judges its own members."
@@ -26,6 +26,9 @@ sim: ## simulated clusters under faults: new seeds for FOR=180 seconds, or SEED=
 
 mutants: ## deliberate defects: which property of the simulator finds each, after how many seeds
 	@hack/mutants.sh
+
+soak: ## the long forms of tests, and an hour of new seeds (FOR=seconds)
+	@hack/soak.sh
 
 bench: ## Raftery beside etcd on this machine, an hour; writes docs/benchmarks.md
 	@hack/bench.sh

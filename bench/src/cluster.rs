@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use raftery_ledger::LedgerPage;
 use raftery_proto::etcdserverpb::RangeRequest;
 use raftery_rig::http;
 use raftery_rig::ports::free_port;
@@ -355,6 +356,13 @@ impl Member {
         let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         let value = value.with_context(|| format!("no {name} among the metrics"))?;
         Ok(value.parse()?)
+    }
+
+    /// The last windows of the ledger, as a member of ours has it.
+    pub async fn ledger(&self, windows: usize) -> Result<LedgerPage> {
+        let url = format!("{}/ledger?last={windows}", self.metrics_url);
+        let (_, page) = http::get(&url).await?;
+        Ok(serde_json::from_str(&page)?)
     }
 
     /// Waits until it answers a linearizable read.

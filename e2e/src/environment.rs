@@ -1,8 +1,14 @@
-//! Where the programs are that tests and demo run.
+//! Where the programs are that tests and demo run, and how long tests may take.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+
+/// Whether tests that have a short and a long form take the long one: `make soak` asks for it.
+#[must_use]
+pub fn is_soak() -> bool {
+    std::env::var_os("RAFTERY_SOAK").is_some_and(|value| value == "1")
+}
 
 /// The node, as an executable.
 pub fn node() -> Result<PathBuf> {

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::task::JoinHandle;
 
 use crate::kube::{Kube, OPERATOR_NAMESPACE, RaftCluster};
 use crate::{environment, wait};
@@ -21,6 +22,58 @@ const OPERATOR: &str = "raftery-operato";
 /// Stops a member's process: its connections stay open and nothing answers.
 pub async fn freeze(cluster: &RaftCluster, ordinal: u32) -> Result<()> {
     signal(&cluster.pod(ordinal).await?, NODE, Signal::STOP)
+}
+
+/// A member that is slow and lives: its process stands still four fifths of the time, half a
+/// second after half a second, until this is dropped.
+pub struct Hobbled {
+    task: JoinHandle<()>,
+    processes: Vec<Pid>,
+}
+
+const STANDS: Duration = Duration::from_millis(400);
+const WALKS: Duration = Duration::from_millis(100);
+
+/// Makes a member slow.
+pub async fn hobble(cluster: &RaftCluster, ordinal: u32) -> Result<Hobbled> {
+    let pod = cluster.pod(ordinal).await?;
+    let processes = processes(&pod.uid().context("a pod has a UID")?, NODE)?;
+    ensure!(
+        !processes.is_empty(),
+        "no {NODE} runs in pod {}",
+        pod.name_any()
+    );
+    let hobbled = processes.clone();
+    let task = tokio::spawn(async move {
+        loop {
+            for (signal, lasts) in [(Signal::STOP, STANDS), (Signal::CONT, WALKS)] {
+                if !hobbled.iter().all(|process| is_node(*process)) {
+                    return;
+                }
+                for process in &hobbled {
+                    // It may end at any time, which the next look tells.
+                    let _ = kill_process(*process, signal);
+                }
+                tokio::time::sleep(lasts).await;
+            }
+        }
+    });
+    Ok(Hobbled { task, processes })
+}
+
+impl Drop for Hobbled {
+    fn drop(&mut self) {
+        self.task.abort();
+        for process in self.processes.iter().filter(|process| is_node(**process)) {
+            let _ = kill_process(*process, Signal::CONT);
+        }
+    }
+}
+
+/// Whether a process that was a node's still is: IDs of processes are given out again.
+fn is_node(process: Pid) -> bool {
+    let name = format!("/proc/{}/comm", process.as_raw_nonzero());
+    fs::read_to_string(name).is_ok_and(|name| name.trim_end() == NODE)
 }
 
 /// Empties a member's volume and has its container started anew, as if the disk was lost.

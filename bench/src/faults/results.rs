@@ -191,6 +191,9 @@ pub struct Timeline {
     pub leaders: Vec<(f64, String)>,
     /// When all was made well again.
     pub healed: Option<f64>,
+    /// When a window ended for which a member was penalised, and the member's name.
+    #[serde(default)]
+    pub penalties: Vec<(f64, String)>,
 }
 
 /// A contender in a case.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 
@@ -11,7 +11,7 @@ use super::clients::{Clients, Demand};
 use super::readers::Readers;
 use super::results::{Contender, Outcome, Quantity, Timeline};
 use super::watch::{View, Watcher};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, System};
 use crate::programs::Programs;
 use crate::progress::Progress;
 
@@ -190,7 +190,8 @@ impl<'a> Trial<'a> {
         }
         outcome.add(Quantity::Moved, Some(f64::from(u8::from(other.is_some()))));
         tokio::time::sleep(AFTER).await;
-        self.keep_timeline(next, fault, BEFORE, healed, PROGRESS_WIDTH);
+        self.keep_timeline(next, fault, BEFORE, healed, PROGRESS_WIDTH)
+            .await;
 
         self.whole().await?;
         let (lost, looked_for) = self.clients.lost(fault - BEFORE, healed).await?;
@@ -243,7 +244,8 @@ impl<'a> Trial<'a> {
         outcome.add(Quantity::Moved, Some(f64::from(u8::from(other.is_some()))));
         outcome.add(Quantity::LeaderChanges, Some(changes));
         tokio::time::sleep(AFTER).await;
-        self.keep_timeline(Some(share), fault, MEASURED, healed, RATE_WIDTH);
+        self.keep_timeline(Some(share), fault, MEASURED, healed, RATE_WIDTH)
+            .await;
         Ok(format!(
             "{healthy:.0} puts/s before, {faulty:.0} under the fault ({:.0} %), {changes} leader \
              changes",
@@ -277,11 +279,44 @@ impl<'a> Trial<'a> {
         let latencies = self.latencies(fault - BEFORE..fault, fault..end);
         outcome.add(Quantity::HealthyLatency, latencies[0]);
         outcome.add(Quantity::FaultyLatency, latencies[1]);
-        self.keep_timeline(Some(pause), fault, BEFORE, healed, CALM_WIDTH);
+        self.keep_timeline(Some(pause), fault, BEFORE, healed, CALM_WIDTH)
+            .await;
         Ok(format!(
             "{changes} leader changes in {terms} terms, longest pause {}",
             Quantity::Pause.cell(&[Some(pause)])
         ))
+    }
+
+    /// Penalties of the last time, in seconds from the fault, with the names of the members: those
+    /// that all members agree on, as any that answers tells them.
+    async fn penalties(&mut self, fault: Duration, last: Duration) -> Vec<(f64, String)> {
+        if self.contender.system() != System::Raftery {
+            return Vec::new();
+        }
+        let fault = SystemTime::now() - (self.now() - fault);
+        let since_fault = |at_unix_ms: u64| {
+            let at = UNIX_EPOCH + Duration::from_millis(at_unix_ms);
+            at.duration_since(fault).map_or_else(
+                |before| -before.duration().as_secs_f64(),
+                |after| after.as_secs_f64(),
+            )
+        };
+        let windows = last.as_secs() as usize + 1;
+        for member in self.cluster.members() {
+            let Ok(page) = member.ledger(windows).await else {
+                continue;
+            };
+            let name = |id| {
+                let known = page.members.iter().find(|known| known.id == id);
+                known.map_or_else(String::new, |known| known.name.clone())
+            };
+            let penalties = page.rows.iter().flat_map(|row| {
+                let penalised = row.verdicts.iter().filter(|verdict| verdict.points < 0);
+                penalised.map(|verdict| (since_fault(row.at_unix_ms), name(verdict.member)))
+            });
+            return penalties.collect();
+        }
+        Vec::new()
     }
 
     fn now(&self) -> Duration {
@@ -368,7 +403,7 @@ impl<'a> Trial<'a> {
         terms.max().context("no member answers")
     }
 
-    fn keep_timeline(
+    async fn keep_timeline(
         &mut self,
         measured: Option<f64>,
         fault: Duration,
@@ -377,6 +412,7 @@ impl<'a> Trial<'a> {
         width: Duration,
     ) {
         let (from, to) = (fault.saturating_sub(before), self.now());
+        let penalties = self.penalties(fault, to - from).await;
         let relative = |at: Duration| at.as_secs_f64() - fault.as_secs_f64();
         let views = self.watcher.views();
         let name = |leader: u64| {
@@ -395,6 +431,7 @@ impl<'a> Trial<'a> {
             rates: self.clients.record().rates(from, to, width),
             leaders,
             healed: Some(relative(healed)),
+            penalties,
         };
         self.timelines
             .push((measured.unwrap_or(f64::INFINITY), timeline));

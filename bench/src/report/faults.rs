@@ -125,7 +125,8 @@ fn write_page(results: &Results, to: &mut String) -> std::fmt::Result {
          revision is lower\n  than that of a put acknowledged before it was sent is stale.\n\
          - Rates under a fault are those of {} s, from {} s after it on, beside those of {} s before it.\n\
          - Pictures show one repetition, the middle one; the red line is the fault, the green one its end, \
-         and blue\n  ones are where another leader was seen.",
+         and blue\n  ones are where another leader was seen. Orange triangles are windows in which the member \
+         of that name\n  was penalised.",
         LASTS_MAX.as_secs(),
         LASTS.as_secs(),
         LOOK_EVERY.as_millis(),
@@ -192,6 +193,7 @@ mod tests {
             rates: vec![500.0, 480.0, 0.0, 510.0],
             leaders: vec![(0.4, "m2".to_owned())],
             healed: Some(0.9),
+            penalties: vec![(0.6, "m1".to_owned())],
         };
         let mut theirs = Outcome::new(Contender::Etcd);
         theirs.add(Quantity::NextPut, None);

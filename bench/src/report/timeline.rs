@@ -17,6 +17,7 @@ const CAPTION_HEIGHT: u32 = 36;
 const FAULT: RGBColor = RGBColor(0xb0, 0x12, 0x12);
 const HEALED: RGBColor = RGBColor(0x2d, 0x7d, 0x32);
 const LEADER: RGBColor = RGBColor(0x30, 0x3f, 0x9f);
+const PENALTY: RGBColor = RGBColor(0xe6, 0x7e, 0x00);
 
 /// Draws a case into that file.
 pub(super) fn draw(file: &Path, result: &CaseResult) -> Result<(), Failure> {
@@ -79,6 +80,18 @@ fn draw_one(
         let label = Text::new(name, (at, highest * 0.99), style);
         chart.draw_series([label])?;
     }
+    let penalties = timeline.penalties.iter();
+    let marks = penalties.filter(|(at, _)| times.contains(at));
+    let marks = marks.map(|(at, name)| {
+        EmptyElement::at((*at, highest * 0.06))
+            + TriangleMarker::new((0, 0), 5, PENALTY.filled())
+            + Text::new(
+                name.clone(),
+                (-6, -18),
+                ("sans-serif", 9).into_font().color(&PENALTY),
+            )
+    });
+    chart.draw_series(marks)?;
     let title = outcome.contender.title();
     let style = ("sans-serif", 14).into_font().color(&color);
     chart.draw_series([Text::new(title, (times.start, highest * 0.99), style)])?;

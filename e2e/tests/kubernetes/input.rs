@@ -55,6 +55,13 @@ const REFUSED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "ledger: { mongodb: { managed: {}, retention: 59m } }",
+        &[
+            "spec.ledger.mongodb",
+            "retention must be between 1h and 87600h",
+        ],
+    ),
+    (
         "ledger: { mongodb: {} }",
         &[
             "spec.ledger.mongodb",

@@ -10,6 +10,7 @@ mod input;
 mod ledger;
 mod rolling;
 mod scaling;
+mod slow;
 
 use std::time::Duration;
 

@@ -1,14 +1,16 @@
 //! Members that are judged, and a cluster that acts on it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use raftery_e2e::bare::{Cluster, Node};
-use raftery_e2e::http;
 use raftery_e2e::outcome::Outcome;
+use raftery_e2e::report::Progress;
 use raftery_e2e::slowfs::Fault;
-use raftery_e2e::wait;
 use raftery_e2e::writer::Writer;
+use raftery_e2e::{environment, http, wait};
+use raftery_proto::admin::StatusResponse;
 
 use crate::alone;
 use crate::space::disks;
@@ -19,6 +21,9 @@ const HANDED_OVER_WITHIN: Duration = Duration::from_secs(40);
 /// Longer than a slow leader would take to hand over.
 const WATCHED: Duration = Duration::from_secs(15);
 const PUTS_PER_SECOND: u32 = 200;
+/// A load that leaves a part of two cores to be idle.
+const PUTS_PER_SECOND_HEALTHY: u32 = 2_000;
+const HEALTHY_SOAK: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_whose_disk_alone_is_slow_hands_over_and_the_ledger_says_why() -> Outcome {
@@ -123,6 +128,64 @@ async fn a_leader_whose_disk_hangs_is_replaced_while_its_process_lives() -> Outc
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn healthy_members_under_load_are_rewarded_alike_and_the_leader_stays() -> Outcome {
+    let _alone = alone().await;
+    let cluster = Cluster::started(3).await?;
+    let progress = Progress::default();
+    let (leader, before) = cluster.leader(LIMIT).await?;
+    let writer = Writer::start(cluster.client_urls(), "w", PUTS_PER_SECOND_HEALTHY);
+    let lasts = match environment::is_soak() {
+        true => HEALTHY_SOAK,
+        false => WATCHED,
+    };
+    tokio::time::sleep(lasts).await;
+    let (still, after) = cluster.leader(LIMIT).await?;
+    progress.say(writer.stop().await.summary());
+    assert_eq!(
+        (still, after.term),
+        (leader, before.term),
+        "needless election"
+    );
+    let (scores, _) = wait::until("all have applied the same window", LIMIT, async || {
+        let mut seen = Vec::new();
+        for node in &cluster.nodes {
+            seen.push(scores(&node.admin()?.status().await?));
+        }
+        let first = seen.pop().context("no members")?;
+        let at = |scores: &Scores| scores.as_of;
+        ensure!(seen.iter().all(|other| at(other) == at(&first)), "{seen:?}");
+        assert!(
+            seen.iter().all(|other| *other == first),
+            "{seen:?}, {first:?}"
+        );
+        Ok(first)
+    })
+    .await?;
+    let rows = cluster.nodes[leader].admin()?.ledger().await?;
+    let penalties: Vec<_> = rows.iter().filter(|row| row.points < 0).collect();
+    let share = penalties.len() as f64 / rows.len() as f64;
+    progress.say(format!(
+        "{} verdicts, {} of them penalties ({:.2} %): {:?}; slow scores {:?}",
+        rows.len(),
+        penalties.len(),
+        share * 100.0,
+        penalties
+            .iter()
+            .map(|row| (row.reason.as_str(), row.points))
+            .collect::<Vec<_>>(),
+        scores.slow,
+    ));
+    assert!(!rows.is_empty(), "nobody was judged");
+    if environment::is_soak() {
+        assert!(share <= 0.01, "{penalties:#?}");
+    }
+    // A reward a window, and hardly anything has faded.
+    let risen = scores.slow.values().all(|score| *score > 0);
+    assert!(risen, "{scores:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn timers_follow_what_is_measured_unless_they_are_fixed() -> Outcome {
     let _alone = alone().await;
     let mut cluster = Cluster::new(3)?;
@@ -142,6 +205,26 @@ async fn timers_follow_what_is_measured_unless_they_are_fixed() -> Outcome {
     })
     .await?;
     Ok(())
+}
+
+/// What a member knows of all.
+#[derive(Debug, PartialEq, Eq)]
+struct Scores {
+    /// Raft index of the window that changed them last.
+    as_of: u64,
+    slow: BTreeMap<u64, i64>,
+    fast: BTreeMap<u64, i64>,
+}
+
+fn scores(status: &StatusResponse) -> Scores {
+    let members = || status.members.iter();
+    Scores {
+        as_of: status.ledger.as_ref().map_or(0, |ledger| ledger.last_index),
+        slow: members().map(|member| (member.id, member.score)).collect(),
+        fast: members()
+            .map(|member| (member.id, member.fast_score))
+            .collect(),
+    }
 }
 
 /// Seconds.

@@ -1,4 +1,5 @@
-//! MongoDB and leaders die in turns while batches flow; `raftery ledger verify` is the judge.
+//! MongoDB and leaders die in turns while batches flow, and no connection to MongoDB lasts;
+//! `raftery ledger verify` is the judge.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use raftery_e2e::bare::{Cluster, Node};
-use raftery_e2e::mongo::StandIn;
+use raftery_e2e::mongo::{Cutter, StandIn};
 use raftery_e2e::outcome::Outcome;
 use raftery_e2e::ports::free_port;
 use raftery_e2e::report::Progress;
@@ -18,20 +19,28 @@ use crate::alone;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const MONGODB_KILLS: u32 = 20;
+const MONGODB_KILLS_SOAK: u32 = 100;
 /// In every so many of those rounds a leader is killed as well.
 const LEADER_KILLED_EVERY: u32 = 2;
 /// A new leader judges from its second window on: some rounds have none.
 const BATCHES_MIN: u64 = 10;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn verify_agrees_after_mongodb_died_20_times_and_leaders_10_times() -> Outcome {
+async fn verify_agrees_after_mongodb_and_leaders_died_many_times_and_every_connection_was_cut()
+-> Outcome {
     let _alone = alone().await;
     let progress = Progress::default();
     let mut cluster = Cluster::new(3)?;
     let mut mongodb = StandIn::start(free_port(), &cluster.directory().join("mongodb")).await?;
-    cluster.export_to(&mongodb.uri())?;
+    let cutter = Cutter::in_front_of(&mongodb).await?;
+    cluster.export_to(&cutter.uri())?;
     cluster.start().await?;
-    for round in 0..MONGODB_KILLS {
+    let kills = match environment::is_soak() {
+        true => MONGODB_KILLS_SOAK,
+        false => MONGODB_KILLS,
+    };
+    let mut leaders_killed = 0;
+    for round in 0..kills {
         // At another place of the export in each round.
         tokio::time::sleep(Duration::from_millis(fastrand::u64(100..1_200))).await;
         mongodb.stop();
@@ -39,6 +48,7 @@ async fn verify_agrees_after_mongodb_died_20_times_and_leaders_10_times() -> Out
             let (leader, _) = cluster.leader(LIMIT).await?;
             cluster.nodes[leader].kill()?;
             cluster.nodes[leader].start()?;
+            leaders_killed += 1;
             progress.say(format!(
                 "round {round}: MongoDB and {} killed",
                 cluster.nodes[leader].name
@@ -61,7 +71,17 @@ async fn verify_agrees_after_mongodb_died_20_times_and_leaders_10_times() -> Out
         })
         .await?;
     }
-    let uri_file = cluster.directory().join("mongodb-uri");
+    progress.say(format!(
+        "MongoDB killed {kills} times, leaders {leaders_killed} times, {} connections cut",
+        cutter.cuts()
+    ));
+    assert!(
+        cutter.cuts() >= u64::from(kills) / 4,
+        "{} cuts",
+        cutter.cuts()
+    );
+    let uri_file = cluster.directory().join("mongodb-uri-uncut");
+    std::fs::write(&uri_file, mongodb.uri())?;
     for node in &cluster.nodes {
         let verified = verified(node, &uri_file).await?;
         let count = |name: &str| {

@@ -30,6 +30,13 @@ pub struct LedgerBatch {
     pub intervals: Vec<Observation>,
 }
 
+impl LedgerBatch {
+    /// As it stands in the log.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("numbers and lists always encode")
+    }
+}
+
 /// The hash of a batch and of all before it. Printed as 64 hexadecimal digits, in JSON too.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Chain([u8; 32]);
@@ -39,11 +46,14 @@ impl Chain {
     /// and the batch as it stands in the log.
     #[must_use]
     pub fn after(self, index: u64, batch: &LedgerBatch) -> Self {
-        let bytes = postcard::to_stdvec(batch).expect("numbers and lists always encode");
+        self.after_encoded(index, &batch.encode())
+    }
+
+    pub(crate) fn after_encoded(self, index: u64, batch: &[u8]) -> Self {
         let hash = Sha256::new()
             .chain_update(self.0)
             .chain_update(index.to_le_bytes())
-            .chain_update(bytes)
+            .chain_update(batch)
             .finalize();
         Self(hash.into())
     }
@@ -84,14 +94,14 @@ impl<'de> Deserialize<'de> for Chain {
 }
 
 /// A batch with its place in the Raft log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerRow {
     /// The Raft index of the entry that carried the batch.
     pub index: u64,
     /// The hash of it and of all before it: who holds two rows that follow each other can tell that
     /// nothing between or in them was changed.
     pub chain: Chain,
-    /// The batch, shared: exporting and listing copy nothing.
+    /// The batch, shared: who passes it on copies nothing.
     pub batch: Arc<LedgerBatch>,
 }
 

@@ -66,9 +66,9 @@ struct Encoded {
 }
 
 /// Before a cluster version was ever raised: what older builds read, which such a cluster may
-/// go back to. (1 and 2 had another ledger in them; no release wrote them.)
-const LAYOUT_FIRST: u8 = 3;
-const LAYOUT_CLUSTER_VERSION: u8 = 4;
+/// go back to. (1 to 4 had other ledgers in them; no release wrote them.)
+const LAYOUT_FIRST: u8 = 5;
+const LAYOUT_CLUSTER_VERSION: u8 = 6;
 
 /// What an entry says to [`Meta`].
 #[derive(Clone, Debug)]

@@ -226,7 +226,9 @@ pub struct LedgerSpec {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[x_kube(
     validation = Rule::new("has(self.managed) != has(self.uriSecretRef)")
-        .message("spec.ledger.mongodb must have exactly one of managed and uriSecretRef")
+        .message("spec.ledger.mongodb must have exactly one of managed and uriSecretRef"),
+    validation = Rule::new("!has(self.retention) || (duration(self.retention).getHours() >= 1 && duration(self.retention).getHours() <= 87600)")
+        .message("spec.ledger.mongodb.retention must be between 1h and 87600h")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MongodbSpec {
@@ -237,6 +239,10 @@ pub struct MongodbSpec {
     /// A Secret that holds the connection string of a MongoDB of yours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uri_secret_ref: Option<SecretKeyRef>,
+    /// Verdicts and intervals leave this MongoDB after so long, 1h to 87600h (ten years), for
+    /// example 720h. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<DurationText>,
 }
 
 /// A MongoDB that the operator runs.

@@ -46,6 +46,8 @@ pub struct Desired {
     pub fail_slow_veto: Veto,
     /// Where the ledger is exported to.
     pub mongodb: Option<Mongodb>,
+    /// Verdicts and intervals leave MongoDB after so long; `None`: never.
+    pub ledger_retention: Option<Duration>,
     /// What to set on the pods.
     pub pod: PodSpec,
 }
@@ -167,6 +169,13 @@ impl Desired {
                 .and_then(|annotations| annotations.get(VETO_FAIL_SLOW))
                 .map_or(Veto::None, |text| Veto::parse(text)),
             mongodb: mongodb(spec)?,
+            ledger_retention: spec
+                .ledger
+                .mongodb
+                .as_ref()
+                .and_then(|mongodb| mongodb.retention.as_ref())
+                .map(|text| duration("spec.ledger.mongodb.retention", text))
+                .transpose()?,
             pod: spec.pod.clone(),
         })
     }
@@ -277,6 +286,7 @@ mod tests {
                 name: "s".into(),
                 key: "uri".into(),
             }),
+            retention: None,
         });
         for (spec, message) in [
             (short, "spec.raft.electionTimeout"),

@@ -40,6 +40,7 @@ pub(super) fn node_yaml(desired: &Desired) -> String {
         managed: Some(true),
         admin_token_file: Some(file(ADMIN_TOKEN_FILE)),
         ledger_mongodb_uri_file: desired.mongodb.as_ref().map(|_| file(MONGODB_URI_FILE)),
+        ledger_retention: desired.ledger_retention.map(Interval),
         ..Options::default()
     }
     .to_yaml()

@@ -56,7 +56,7 @@ fn pods_meet_the_restricted_standard() {
 fn the_configuration_is_what_a_node_parses() {
     let map = value(&config_map(&desired(json!({
         "raft": {"heartbeatInterval": "50ms", "electionTimeout": "500ms", "adaptive": false},
-        "ledger": {"mongodb": {"managed": {}}},
+        "ledger": {"mongodb": {"managed": {}, "retention": "720h"}},
     }))));
     let yaml = map["data"]["node.yaml"].as_str().unwrap();
     let options = raftery_config::Options::from_yaml(yaml).unwrap();
@@ -73,6 +73,10 @@ fn the_configuration_is_what_a_node_parses() {
     assert_eq!(
         options.ledger_mongodb_uri_file.unwrap().to_str(),
         Some("/etc/raftery/mongodb/uri")
+    );
+    assert_eq!(
+        options.ledger_retention.unwrap().0,
+        std::time::Duration::from_secs(720 * 3600)
     );
 }
 
@@ -106,6 +110,7 @@ fn the_hash_covers_what_rolls_pods_and_nothing_else() {
         json!({"raft": {"heartbeatInterval": "50ms"}}),
         json!({"raft": {"adaptive": false}}),
         json!({"ledger": {"mongodb": {"uriSecretRef": {"name": "s"}}}}),
+        json!({"ledger": {"mongodb": {"managed": {}, "retention": "720h"}}}),
         json!({"pod": {"resources": {"limits": {"memory": "1Gi"}}}}),
         json!({"pod": {"annotations": {"a": "b"}}}),
     ] {
