@@ -16,9 +16,9 @@ step "building node and tools" hack/build.sh
 step "building the tests" "${tests[@]}" --no-run
 export RAFTERY_SOAK=1
 step "ten healthy minutes" "${tests[@]}" -- --show-output healthy_members
-grep verdicts, "$STEP_LOG"
+grep verdicts, "$STEP_LOG" || die "the test that watches healthy members didn't run"
 step "MongoDB and leaders killed, connections cut" "${tests[@]}" -- --show-output verify_agrees
-grep -E "killed .* times|differences" "$STEP_LOG"
+grep -E "killed .* times|differences" "$STEP_LOG" || die "the test that kills MongoDB didn't run"
 unset RAFTERY_SOAK
 FOR=${FOR:-3600} step "simulator, new seeds" hack/sim.sh
 tail -n 20 "$STEP_LOG"

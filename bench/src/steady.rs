@@ -1,13 +1,14 @@
 //! `steady`: full load for a long time, without an election.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::cli::Steady;
-use crate::cluster::System;
+use crate::cluster::{Cluster, System};
 use crate::keys::Keys;
 use crate::load::{Load, Plan};
 use crate::procfs::Cores;
@@ -17,7 +18,8 @@ use crate::progress::Progress;
 /// Between two lines of progress.
 const REPORT: Duration = Duration::from_secs(30);
 
-/// Runs it. Fails if there was an election, or an error.
+/// Runs it. Fails if there was an election, an error, or a penalty in more than one of a hundred
+/// verdicts.
 pub async fn steady(args: Steady) -> Result<ExitCode> {
     let progress = Progress::start();
     let programs = Programs::new(args.place)?;
@@ -26,7 +28,7 @@ pub async fn steady(args: Steady) -> Result<ExitCode> {
         "three members of {}, default settings",
         programs.version(System::Raftery)?
     ));
-    let cluster = programs.start(System::Raftery, 3).await?;
+    let mut cluster = programs.start(System::Raftery, 3).await?;
     let keys = Keys::new(size.keys as usize, size.value_bytes as usize);
     let connections = size.connections as usize;
     let load = Load::connect(&cluster.endpoints(), connections, Rc::new(keys)).await?;
@@ -69,11 +71,27 @@ pub async fn steady(args: Steady) -> Result<ExitCode> {
         outcome.latency.max() as f64 / 1000.0,
         used * 100.0
     );
+    let (verdicts, penalties) = judged(&mut cluster, args.minutes).await?;
+    let penalised: usize = penalties.values().sum();
+    println!("{verdicts} verdicts, {penalised} of them penalties: {penalties:?}");
     if let Some(error) = &outcome.first_error {
         println!("first error: {error}");
     }
-    Ok(match (elections, outcome.errors) {
-        (0, 0) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
+    let is_calm = elections == 0 && outcome.errors == 0;
+    Ok(match is_calm && penalised * 100 <= verdicts {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     })
+}
+
+/// Verdicts of the last minutes, and how often which of them was a penalty.
+async fn judged(cluster: &mut Cluster, minutes: u32) -> Result<(usize, BTreeMap<String, usize>)> {
+    let member = cluster.members().first().context("it has members")?;
+    let page = member.ledger(minutes as usize * 60).await?;
+    let verdicts = page.rows.iter().flat_map(|row| &row.verdicts);
+    let mut penalties = BTreeMap::new();
+    for verdict in verdicts.clone().filter(|verdict| verdict.points < 0) {
+        *penalties.entry(verdict.reason.clone()).or_default() += 1;
+    }
+    Ok((verdicts.count(), penalties))
 }

@@ -82,7 +82,7 @@ impl FakeNode {
         for window in 0..BATCHES {
             ledger.apply_batch(FIRST_INDEX + window, 1, batch(window), &Scoring::default());
         }
-        let rows = ledger.rows(0, usize::MAX);
+        let rows = ledger.rows(0, usize::MAX).decode();
         let exported_index = FIRST_INDEX + BATCHES - 1;
         Self(Arc::new(Mutex::new(Shown {
             ledger,

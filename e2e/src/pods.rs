@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -10,7 +11,6 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::task::JoinHandle;
 
 use crate::kube::{Kube, OPERATOR_NAMESPACE, RaftCluster};
 use crate::{environment, wait};
@@ -27,8 +27,7 @@ pub async fn freeze(cluster: &RaftCluster, ordinal: u32) -> Result<()> {
 /// A member that is slow and lives: its process stands still four fifths of the time, half a
 /// second after half a second, until this is dropped.
 pub struct Hobbled {
-    task: JoinHandle<()>,
-    processes: Vec<Pid>,
+    processes: Arc<Mutex<Vec<Pid>>>,
 }
 
 const STANDS: Duration = Duration::from_millis(400);
@@ -43,30 +42,34 @@ pub async fn hobble(cluster: &RaftCluster, ordinal: u32) -> Result<Hobbled> {
         "no {NODE} runs in pod {}",
         pod.name_any()
     );
-    let hobbled = processes.clone();
-    let task = tokio::spawn(async move {
-        loop {
-            for (signal, lasts) in [(Signal::STOP, STANDS), (Signal::CONT, WALKS)] {
-                if !hobbled.iter().all(|process| is_node(*process)) {
-                    return;
-                }
-                for process in &hobbled {
-                    // It may end at any time, which the next look tells.
-                    let _ = kill_process(*process, signal);
-                }
-                tokio::time::sleep(lasts).await;
+    let processes = Arc::new(Mutex::new(processes));
+    let hobbled = Arc::clone(&processes);
+    tokio::spawn(async move {
+        for (signal, lasts) in [(Signal::STOP, STANDS), (Signal::CONT, WALKS)]
+            .into_iter()
+            .cycle()
+        {
+            if !signal_nodes(&mut hobbled.lock().expect("no holder panics"), signal) {
+                return;
             }
+            tokio::time::sleep(lasts).await;
         }
     });
-    Ok(Hobbled { task, processes })
+    Ok(Hobbled { processes })
+}
+
+/// Signals those that are nodes still; gives whether there are any. They may end at any time.
+fn signal_nodes(processes: &mut Vec<Pid>, signal: Signal) -> bool {
+    processes.retain(|process| is_node(*process) && kill_process(*process, signal).is_ok());
+    !processes.is_empty()
 }
 
 impl Drop for Hobbled {
     fn drop(&mut self) {
-        self.task.abort();
-        for process in self.processes.iter().filter(|process| is_node(**process)) {
-            let _ = kill_process(*process, Signal::CONT);
-        }
+        let mut processes = self.processes.lock().expect("no holder panics");
+        signal_nodes(&mut processes, Signal::CONT);
+        // Then there is nothing left to do for the task.
+        processes.clear();
     }
 }
 

@@ -246,7 +246,7 @@ mod tests {
             name: "node-1".to_owned(),
             standing: ledger.standing(MEMBER).map(StandingPage::from),
         };
-        let rows = ledger.rows(0, 1_000);
+        let rows = ledger.rows(0, 1_000).decode();
         let why = why(member, &rows, &scoring);
         assert!(why.rest.abs() < 2.0, "{}", why.rest);
         assert_eq!(why.reasons[0].reason, "acknowledged_in_time");

@@ -36,4 +36,4 @@ pub use error::ExportError;
 pub use export_loop::{Batches, ExportLoop, ExportSettings, ExportStatus, MarkError, Source};
 pub use exporter::Exporter;
 pub use page::{LedgerPage, MemberPage, PageError, RowPage, StandingPage, VerdictPage};
-pub use state::{Applied, Gap, Ignored, Ledger, RETAINED_BATCHES_MAX, Standing};
+pub use state::{Applied, Gap, Ignored, Ledger, RETAINED_BATCHES_MAX, Rows, Standing};

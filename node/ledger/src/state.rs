@@ -34,7 +34,10 @@ pub enum Ignored {
 }
 
 /// A batch as it is kept: encoded as in the log, which takes a fifth of the memory.
+///
+/// Invariant: `batch` can be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "StoredRow", try_from = "StoredRow")]
 struct KeptRow {
     index: u64,
     chain: Chain,
@@ -44,17 +47,75 @@ struct KeptRow {
     batch: Arc<[u8]>,
 }
 
+#[derive(Serialize, Deserialize)]
+struct StoredRow {
+    index: u64,
+    chain: Chain,
+    batch: Arc<[u8]>,
+}
+
+impl From<KeptRow> for StoredRow {
+    fn from(row: KeptRow) -> Self {
+        Self {
+            index: row.index,
+            chain: row.chain,
+            batch: row.batch,
+        }
+    }
+}
+
+impl TryFrom<StoredRow> for KeptRow {
+    type Error = postcard::Error;
+
+    fn try_from(stored: StoredRow) -> Result<Self, postcard::Error> {
+        let batch: LedgerBatch = postcard::from_bytes(&stored.batch)?;
+        Ok(Self {
+            index: stored.index,
+            chain: stored.chain,
+            at_unix_ms: batch.at_unix_ms,
+            says_scoring: batch.scoring.is_some(),
+            batch: stored.batch,
+        })
+    }
+}
+
 // Beside the encoded batch, which is below a kibibyte for five members.
 const _: () = assert!(size_of::<KeptRow>() <= 72);
 
 impl KeptRow {
     fn decode(&self) -> LedgerRow {
-        let batch = postcard::from_bytes(&self.batch).expect("what was encoded can be decoded");
+        let batch = postcard::from_bytes(&self.batch).expect("an invariant of the type");
         LedgerRow {
             index: self.index,
             chain: self.chain,
             batch: Arc::new(batch),
         }
+    }
+}
+
+/// Batches of a ledger, oldest first, as they are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rows(Vec<KeptRow>);
+
+impl Rows {
+    /// To be read. Takes some microseconds for each, and no ledger: nobody needs to be kept from it
+    /// for that.
+    #[must_use]
+    pub fn decode(&self) -> Vec<LedgerRow> {
+        self.0.iter().map(KeptRow::decode).collect()
+    }
+
+    /// The Raft index of the first one.
+    #[must_use]
+    pub fn first_index(&self) -> Option<u64> {
+        self.0.first().map(|row| row.index)
+    }
+
+    /// Only those up to this Raft index.
+    #[must_use]
+    pub fn up_to(mut self, index: u64) -> Self {
+        self.0.retain(|row| row.index <= index);
+        self
     }
 }
 
@@ -227,30 +288,31 @@ impl Ledger {
 
     /// The first `max` batches behind `index`.
     #[must_use]
-    pub fn batches_after(&self, index: u64, max: usize) -> Vec<LedgerRow> {
-        self.rows
-            .range(self.first_after(index)..)
-            .take(max)
-            .map(KeptRow::decode)
-            .collect()
+    pub fn batches_after(&self, index: u64, max: usize) -> Rows {
+        let rows = self.rows.range(self.first_after(index)..);
+        Rows(rows.take(max).cloned().collect())
     }
 
     /// The first `limit` batches from `from_index` on.
     #[must_use]
-    pub fn rows(&self, from_index: u64, limit: usize) -> Vec<LedgerRow> {
+    pub fn rows(&self, from_index: u64, limit: usize) -> Rows {
         match from_index.checked_sub(1) {
             Some(before) => self.batches_after(before, limit),
             None => self.batches_after(0, limit),
         }
     }
 
+    /// The Raft index of the oldest retained batch; 0: none.
+    #[must_use]
+    pub fn oldest_index(&self) -> u64 {
+        self.rows.front().map_or(0, |row| row.index)
+    }
+
     /// The last `limit` batches, oldest first.
     #[must_use]
-    pub fn last_rows(&self, limit: usize) -> Vec<LedgerRow> {
-        self.rows
-            .range(self.rows.len().saturating_sub(limit)..)
-            .map(KeptRow::decode)
-            .collect()
+    pub fn last_rows(&self, limit: usize) -> Rows {
+        let rows = self.rows.range(self.rows.len().saturating_sub(limit)..);
+        Rows(rows.cloned().collect())
     }
 
     /// The hash of all batches before the first one from `index` on; `None` where that isn't known
@@ -270,7 +332,7 @@ impl Ledger {
     /// Rows by which a loss in MongoDB shows, of the exported ones since `since_unix_ms`: the
     /// oldest, the newest, and the newest that says how members are judged.
     #[must_use]
-    pub fn exported_samples(&self, since_unix_ms: u64) -> Vec<LedgerRow> {
+    pub fn exported_samples(&self, since_unix_ms: u64) -> Rows {
         let exported = self.rows.range(..self.first_after(self.exported_index));
         let mut lasting = exported
             .clone()
@@ -278,12 +340,8 @@ impl Ledger {
         let oldest = lasting.next();
         let newest = lasting.next_back();
         let said = exported.rev().find(|row| row.says_scoring);
-        oldest
-            .into_iter()
-            .chain(newest)
-            .chain(said)
-            .map(KeptRow::decode)
-            .collect()
+        let samples = oldest.into_iter().chain(newest).chain(said);
+        Rows(samples.cloned().collect())
     }
 
     /// The score of every member that was judged, by ID.

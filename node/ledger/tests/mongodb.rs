@@ -308,7 +308,7 @@ impl Source for Replicated {
             {
                 let ledger = self.0.ledger.lock().unwrap();
                 if ledger.pending() > 0 {
-                    let rows = ledger.batches_after(ledger.exported_index(), max);
+                    let rows = ledger.batches_after(ledger.exported_index(), max).decode();
                     return Batches {
                         rows,
                         pending: ledger.pending(),
@@ -330,13 +330,13 @@ impl Source for Replicated {
             .lock()
             .unwrap()
             .exported_samples(since_unix_ms)
+            .decode()
     }
 
     fn exported_after(&self, index: u64, max: usize) -> Vec<LedgerRow> {
         let ledger = self.0.ledger.lock().unwrap();
-        let mut rows = ledger.batches_after(index, max);
-        rows.retain(|row| row.index <= ledger.exported_index());
-        rows
+        let rows = ledger.batches_after(index, max);
+        rows.up_to(ledger.exported_index()).decode()
     }
 }
 

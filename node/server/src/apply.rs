@@ -144,9 +144,16 @@ impl Apply {
     }
 
     /// Tells the driver when the disk gets full, and when there is room again.
-    fn show_space(&self, done: Result<(), StateError>, told: &mut Told) -> Result<(), StateError> {
+    /// `done`: whether all is handed to it.
+    fn show_space(
+        &self,
+        done: Result<bool, StateError>,
+        told: &mut Told,
+    ) -> Result<(), StateError> {
         let is_full = match done {
-            Ok(()) => false,
+            Ok(true) => false,
+            // What waits for a sync tells nothing of room.
+            Ok(false) => return Ok(()),
             Err(error) if error.is_out_of_space() => {
                 if !told.is_full {
                     warn!(%error, "no room on the disk for what is applied");

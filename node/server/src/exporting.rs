@@ -58,8 +58,11 @@ impl Source for AppliedLedger {
                     state.meta.ledger.pending(),
                 )
             };
-            if !rows.is_empty() {
-                return Batches { rows, pending };
+            if pending > 0 {
+                return Batches {
+                    rows: rows.decode(),
+                    pending,
+                };
             }
             if applied.changed().await.is_err() {
                 // The node is going down; so is whoever waits here.
@@ -78,16 +81,21 @@ impl Source for AppliedLedger {
     }
 
     fn exported_samples(&self, since_unix_ms: u64) -> Vec<LedgerRow> {
-        let state = self.state.read().expect("no holder of the lock panics");
-        state.meta.ledger.exported_samples(since_unix_ms)
+        let samples = {
+            let state = self.state.read().expect("no holder of the lock panics");
+            state.meta.ledger.exported_samples(since_unix_ms)
+        };
+        samples.decode()
     }
 
     fn exported_after(&self, index: u64, max: usize) -> Vec<LedgerRow> {
-        let state = self.state.read().expect("no holder of the lock panics");
-        let ledger = &state.meta.ledger;
-        let mut rows = ledger.batches_after(index, max);
-        rows.retain(|row| row.index <= ledger.exported_index());
-        rows
+        let rows = {
+            let state = self.state.read().expect("no holder of the lock panics");
+            let ledger = &state.meta.ledger;
+            let rows = ledger.batches_after(index, max);
+            rows.up_to(ledger.exported_index())
+        };
+        rows.decode()
     }
 }
 

@@ -80,8 +80,15 @@ fn keep(state: &RwLock<State>, driver: &UnboundedSender<Input>) -> Result<(), St
     const LOCK: &str = "no holder of the lock panics";
     let sync_point = {
         let mut state = state.write().expect(LOCK);
-        let is_behind = state.store.durable() < state.store.applied();
-        is_behind.then(|| state.store.sync_point()).transpose()?
+        // What waited for the sync before. Without room for it, what is written already is synced
+        // all the same: the Raft log can be cut behind it, which makes room.
+        match state.store.flush() {
+            Err(error) if error.is_out_of_space() => {
+                debug!(%error, "what is applied waits for room on the disk");
+            }
+            flushed => drop(flushed?),
+        }
+        (state.store.durable() < state.store.applied()).then(|| state.store.sync_point())
     };
     if let Some(sync_point) = sync_point {
         let synced = sync_point.run()?;

@@ -65,8 +65,8 @@ struct Encoded {
     membership: Vec<u8>,
 }
 
-/// Before a cluster version was ever raised: what older builds read, which such a cluster may
-/// go back to. (1 to 4 had other ledgers in them; no release wrote them.)
+/// Before a cluster version was ever raised: what builds without cluster versions would read, which
+/// such a cluster may go back to. (1 to 4 had other ledgers in them; no release wrote them.)
 const LAYOUT_FIRST: u8 = 5;
 const LAYOUT_CLUSTER_VERSION: u8 = 6;
 

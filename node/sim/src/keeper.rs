@@ -51,7 +51,8 @@ impl Keeper {
         let (next, kept) = match std::mem::take(self) {
             Self::Idle => {
                 if machine.durable() < machine.applied() {
-                    (Self::Sync(machine.store.sync_point()?), Kept::Begun)
+                    machine.store.flush()?;
+                    (Self::Sync(machine.store.sync_point()), Kept::Begun)
                 } else {
                     (Self::Idle, Kept::Nothing)
                 }

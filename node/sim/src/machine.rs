@@ -19,6 +19,7 @@ const DIRECTORY: &str = "store";
 const OPTIONS: StoreOptions = StoreOptions {
     segment_bytes: 10 << 10,
     live_percent_min: 60,
+    held_bytes_max: 1 << 10,
 };
 
 /// Durable on its own, some time after it applied.

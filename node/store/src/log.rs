@@ -21,9 +21,6 @@ use crate::segment::{DATA_START, Segment, SegmentId};
 
 /// A chunk of entries larger than this is written before its end.
 const BUFFER_BYTES_MAX: usize = 4 << 20;
-/// What is applied while a sync is under way waits in memory up to here: a file system may hold a
-/// write to a file for as long as its sync takes.
-pub(crate) const HELD_BYTES_MAX: usize = 32 << 20;
 
 /// A segment and what is in it.
 pub(crate) struct Held<F: Fs> {
@@ -118,6 +115,7 @@ pub(crate) struct Log<F: Fs> {
     /// then finds its files gone, and that is no failure.
     pub(crate) is_over: Arc<AtomicBool>,
     pub(crate) segment_bytes: u64,
+    pub(crate) held_bytes_max: usize,
     pub(crate) table: Table<F>,
     /// The segments that are the log, oldest first.
     pub(crate) order: Vec<Slot>,
@@ -155,9 +153,10 @@ impl<F: Fs> Log<F> {
         self.table.get(self.newest()).segment.id.number
     }
 
-    /// Whether what is applied should wait in the buffer, because a sync is under way.
+    /// Whether what is applied should wait in the buffer, because a sync is under way: a file system
+    /// may hold a write to a file for as long as its sync takes.
     pub(crate) fn holds(&self) -> bool {
-        self.buffer.len() < HELD_BYTES_MAX && Arc::strong_count(&self.syncing) > 1
+        self.buffer.len() < self.held_bytes_max && Arc::strong_count(&self.syncing) > 1
     }
 
     /// Begins the frame of an entry, in a new segment if this one is full.

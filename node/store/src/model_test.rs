@@ -462,7 +462,7 @@ fn disturb(
     met: &mut Met,
 ) {
     match random.u32(0..40) {
-        0..4 => store.store.flush().unwrap(),
+        0..4 => drop(store.store.flush().unwrap()),
         4..6 => store.sync(),
         9..12 => drop(store.store.sweep()),
         6 => store.checkpoint(),

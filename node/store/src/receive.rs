@@ -17,14 +17,14 @@ use crate::manifest::{Manifest, life_dir};
 use crate::recovery::{self, Loaded};
 use crate::segment::Segment;
 use crate::snapshot::{HEADER_BYTES, MAGIC, SnapshotChunk, VERSION, length};
-use crate::store::{Opened, Store};
+use crate::store::{Opened, Store, StoreOptions};
 
 /// Takes the chunks of one snapshot, in order. Nothing of the store changes.
 pub struct SnapshotReceiver<F: Fs> {
     fs: Arc<F>,
     root: PathBuf,
     life: u64,
-    segment_bytes: u64,
+    options: StoreOptions,
     /// The snapshot that the first chunk was of.
     id: Option<u64>,
     received: u64,
@@ -74,7 +74,7 @@ impl<F: Fs> Store<F> {
             fs: Arc::clone(fs),
             root: root.clone(),
             life,
-            segment_bytes: self.options.segment_bytes,
+            options: self.options,
             id: None,
             received: 0,
             state: State::Head(Vec::new()),
@@ -203,7 +203,7 @@ impl<F: Fs> SnapshotReceiver<F> {
         // Each is opened, and locked, once.
         drop(begun);
         let root = &self.root;
-        let load = recovery::load(&self.fs, root, manifest, self.segment_bytes);
+        let load = recovery::load(&self.fs, root, manifest, &self.options);
         let loaded = load.map_err(|error| match error {
             StoreIoError::Damaged { .. } | StoreIoError::Unsupported { .. } => {
                 SnapshotError::Damaged(error)

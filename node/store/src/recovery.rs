@@ -27,6 +27,7 @@ use crate::index::{Index, Pushed};
 use crate::log::{Held, Log, Table};
 use crate::manifest::{Manifest, life_dir};
 use crate::segment::{DATA_START, Segment, SegmentId};
+use crate::store::StoreOptions;
 
 /// Zeroed at a time.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -46,7 +47,7 @@ pub(crate) fn load<F: Fs>(
     fs: &Arc<F>,
     root: &Path,
     manifest: Manifest,
-    segment_bytes: u64,
+    options: &StoreOptions,
 ) -> Result<Loaded<F>, StoreIoError> {
     let dir = life_dir(root, manifest.life);
     let mut reader = Reader {
@@ -100,7 +101,8 @@ pub(crate) fn load<F: Fs>(
         dir,
         life: manifest.life,
         is_over: Arc::default(),
-        segment_bytes,
+        segment_bytes: options.segment_bytes,
+        held_bytes_max: options.held_bytes_max,
         table,
         order,
         buffer: Vec::new(),

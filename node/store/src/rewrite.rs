@@ -311,6 +311,8 @@ impl<F: Fs> Rewrite<F> {
         if let Some(segment) = &self.output.segment {
             segment.sync()?;
         }
+        // What follows may hold writes up as well.
+        let _syncing = Arc::clone(&sync_point.syncing);
         let synced = sync_point.run()?;
         self.fs
             .sync_dir(&self.dir)

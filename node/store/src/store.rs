@@ -30,6 +30,9 @@ pub struct StoreOptions {
     pub segment_bytes: u64,
     /// A segment is rewritten when less than this share of it is alive, in percent.
     pub live_percent_min: u64,
+    /// So many bytes wait in memory while a [`SyncPoint`] is under way; then they are written all the
+    /// same.
+    pub held_bytes_max: usize,
 }
 
 impl Default for StoreOptions {
@@ -37,6 +40,7 @@ impl Default for StoreOptions {
         Self {
             segment_bytes: 64 << 20,
             live_percent_min: 50,
+            held_bytes_max: 32 << 20,
         }
     }
 }
@@ -116,7 +120,7 @@ impl<F: Fs> Store<F> {
         let Some(manifest) = Manifest::read(&*fs, dir)? else {
             return Ok(None);
         };
-        let loaded = recovery::load(&fs, dir, manifest, options.segment_bytes)?;
+        let loaded = recovery::load(&fs, dir, manifest, &options)?;
         let Loaded {
             index,
             log,
@@ -242,27 +246,23 @@ impl<F: Fs> Store<F> {
         })
     }
 
-    /// Hands what was applied to the file system, in one write, or leaves it in memory (up to
-    /// 32 MiB) while a [`SyncPoint`] is under way: whoever applies must not wait for a slow disk.
-    /// Nothing is durable yet.
+    /// Hands what was applied to the file system, in one write. While a [`SyncPoint`] is under way
+    /// it stays in memory, up to [`StoreOptions::held_bytes_max`]: whoever applies must not wait for
+    /// a slow disk. Gives whether all is handed over; nothing is durable yet.
     ///
     /// # Errors
     /// What the file system says. May be called again, for example when there is space.
-    pub fn flush(&mut self) -> Result<(), StoreIoError> {
+    pub fn flush(&mut self) -> Result<bool, StoreIoError> {
         if self.log.holds() {
-            return Ok(());
+            return Ok(false);
         }
-        self.log.flush()
+        self.log.flush()?;
+        Ok(true)
     }
 
-    /// Hands what was applied to the file system in any case, and gives what to sync so that it
-    /// becomes durable.
-    ///
-    /// # Errors
-    /// As [`Store::flush`].
-    pub fn sync_point(&mut self) -> Result<SyncPoint<F>, StoreIoError> {
-        self.log.flush()?;
-        Ok(SyncPoint::new(&self.log))
+    /// What to sync so that all that is flushed becomes durable.
+    pub fn sync_point(&self) -> SyncPoint<F> {
+        SyncPoint::new(&self.log)
     }
 
     /// Takes note of what a [`SyncPoint`] made durable.

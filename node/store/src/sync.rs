@@ -25,7 +25,7 @@ pub struct SyncPoint<F: Fs> {
     has_new_name: bool,
     is_over: Arc<AtomicBool>,
     /// While it is there, the store holds back what it would write.
-    _syncing: Arc<()>,
+    pub(crate) syncing: Arc<()>,
     synced: Synced,
 }
 
@@ -42,7 +42,6 @@ pub struct Synced {
 }
 
 impl<F: Fs> SyncPoint<F> {
-    /// Everything in `log` that is to become durable must be flushed.
     pub(crate) fn new(log: &Log<F>) -> Self {
         let newest_number = log.newest_number();
         let segments = log.order.iter().rev();
@@ -55,7 +54,7 @@ impl<F: Fs> SyncPoint<F> {
             files: unsynced.cloned().collect(),
             has_new_name: newest_number > log.named_up_to,
             is_over: Arc::clone(&log.is_over),
-            _syncing: Arc::clone(&log.syncing),
+            syncing: Arc::clone(&log.syncing),
             synced: Synced {
                 life: log.life,
                 at: log.flushed_applied,
@@ -160,6 +159,8 @@ impl<F: Fs> Checkpoint<F> {
     /// # Errors
     /// [`StoreIoError`]; the process must end: nobody knows which manifest is durable.
     pub fn run(self) -> Result<Checkpointed, StoreIoError> {
+        // Renaming and syncing the manifest may hold writes up as well.
+        let _syncing = Arc::clone(&self.sync_point.syncing);
         let synced = self.sync_point.run()?;
         self.file.edit(|manifest| {
             let is_current = manifest.life == synced.life

@@ -12,6 +12,7 @@ use crate::*;
 pub(crate) const OPTIONS: StoreOptions = StoreOptions {
     segment_bytes: 6 << 10,
     live_percent_min: 50,
+    held_bytes_max: 32 << 10,
 };
 
 pub(crate) fn dir() -> &'static Path {
@@ -49,7 +50,8 @@ impl Tested {
     }
 
     pub(crate) fn sync(&mut self) {
-        let synced = self.store.sync_point().unwrap().run().unwrap();
+        self.store.flush().unwrap();
+        let synced = self.store.sync_point().run().unwrap();
         self.store.on_synced(synced);
     }
 

@@ -10,6 +10,7 @@ use raftery_store::{
 const OPTIONS: StoreOptions = StoreOptions {
     segment_bytes: 64 << 10,
     live_percent_min: 50,
+    held_bytes_max: 32 << 10,
 };
 
 type RealStore = Store<RealFs>;
@@ -89,7 +90,8 @@ fn a_snapshot_is_taken_over() {
     let path = dir.path().join("follower");
     let mut store = Store::create(RealFs, &path, OPTIONS, Bytes::new()).unwrap();
     put(&mut store, "old", b"1");
-    let sync_point = store.sync_point().unwrap();
+    store.flush().unwrap();
+    let sync_point = store.sync_point();
     let snapshot = leader.snapshot(Bytes::from_static(b"theirs")).unwrap();
     let mut receiver = store.receive_snapshot().unwrap();
     while receiver.received() < snapshot.size() {

@@ -1,5 +1,6 @@
 //! A checked spec.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -8,6 +9,10 @@ use super::{
     DurationText, FailSlow, ParseDurationError, PodSpec, RaftCluster, StorageSpec, VETO_FAIL_SLOW,
     Veto,
 };
+
+/// How long verdicts may stay in MongoDB: an hour to ten years.
+const RETENTION: RangeInclusive<Duration> =
+    Duration::from_secs(3600)..=Duration::from_secs(87_600 * 3600);
 
 /// What a RaftCluster asks for, checked, with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,6 +116,12 @@ pub enum InvalidSpec {
         /// The election timeout.
         election: Duration,
     },
+    /// Documents that would go as soon as they come, or later than nodes can reckon.
+    #[error("spec.ledger.mongodb.retention ({retention:?}) must be between 1h and 87600h")]
+    Retention {
+        /// The retention.
+        retention: Duration,
+    },
     /// Neither or both kinds of MongoDB.
     #[error("spec.ledger.mongodb must have exactly one of managed and uriSecretRef")]
     Mongodb,
@@ -169,13 +180,7 @@ impl Desired {
                 .and_then(|annotations| annotations.get(VETO_FAIL_SLOW))
                 .map_or(Veto::None, |text| Veto::parse(text)),
             mongodb: mongodb(spec)?,
-            ledger_retention: spec
-                .ledger
-                .mongodb
-                .as_ref()
-                .and_then(|mongodb| mongodb.retention.as_ref())
-                .map(|text| duration("spec.ledger.mongodb.retention", text))
-                .transpose()?,
+            ledger_retention: retention(spec)?,
             pod: spec.pod.clone(),
         })
     }
@@ -207,6 +212,18 @@ fn mongodb(spec: &super::RaftClusterSpec) -> Result<Option<Mongodb>, InvalidSpec
             key: secret.key.clone(),
         })),
         (None, None) | (Some(_), Some(_)) => Err(InvalidSpec::Mongodb),
+    }
+}
+
+fn retention(spec: &super::RaftClusterSpec) -> Result<Option<Duration>, InvalidSpec> {
+    let mongodb = spec.ledger.mongodb.as_ref();
+    let Some(text) = mongodb.and_then(|mongodb| mongodb.retention.as_ref()) else {
+        return Ok(None);
+    };
+    let retention = duration("spec.ledger.mongodb.retention", text)?;
+    match RETENTION.contains(&retention) {
+        true => Ok(Some(retention)),
+        false => Err(InvalidSpec::Retention { retention }),
     }
 }
 
@@ -288,10 +305,17 @@ mod tests {
             }),
             retention: None,
         });
+        let mut fleeting = spec();
+        fleeting.ledger.mongodb = Some(MongodbSpec {
+            managed: Some(ManagedMongodb::default()),
+            uri_secret_ref: None,
+            retention: Some("59m".into()),
+        });
         for (spec, message) in [
             (short, "spec.raft.electionTimeout"),
             (none, "spec.replicas is 0"),
             (both, "exactly one of managed and uriSecretRef"),
+            (fleeting, "must be between 1h and 87600h"),
         ] {
             let error = Desired::from_cluster(&cluster(spec), "i").expect_err("invalid");
             assert!(error.to_string().contains(message), "{error}");

@@ -140,12 +140,12 @@ fn the_cursor_never_goes_back_nor_beyond_the_last_batch() {
 #[test]
 fn rows_are_found_by_index() {
     let ledger = ledger_with(4);
-    assert_eq!(indexes(&ledger.batches_after(0, 2)), [10, 20]);
-    assert_eq!(indexes(&ledger.batches_after(20, 9)), [30, 40]);
-    assert_eq!(indexes(&ledger.rows(20, 2)), [20, 30]);
-    assert_eq!(indexes(&ledger.rows(0, 1)), [10]);
-    assert_eq!(indexes(&ledger.last_rows(2)), [30, 40]);
-    assert_eq!(indexes(&ledger.last_rows(99)), [10, 20, 30, 40]);
+    assert_eq!(indexes(&ledger.batches_after(0, 2).decode()), [10, 20]);
+    assert_eq!(indexes(&ledger.batches_after(20, 9).decode()), [30, 40]);
+    assert_eq!(indexes(&ledger.rows(20, 2).decode()), [20, 30]);
+    assert_eq!(indexes(&ledger.rows(0, 1).decode()), [10]);
+    assert_eq!(indexes(&ledger.last_rows(2).decode()), [30, 40]);
+    assert_eq!(indexes(&ledger.last_rows(99).decode()), [10, 20, 30, 40]);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn exported_batches_are_dropped_first_and_leave_no_gap() {
         apply(&mut ledger, (window + 1) * 10, 1, batch(1, window));
         ledger.check_invariants();
     }
-    assert_eq!(indexes(&ledger.rows(0, 99)), [60, 70, 80, 90, 100]);
+    assert_eq!(indexes(&ledger.rows(0, 99).decode()), [60, 70, 80, 90, 100]);
     assert_eq!(ledger.gaps().count(), 0);
 }
 
@@ -233,7 +233,7 @@ fn the_chain_tells_any_change_of_any_batch() {
     let before = ledger.chain();
     apply(&mut ledger, 40, 1, batch(1, 3));
     assert_ne!(ledger.chain(), before);
-    let rows = ledger.rows(0, 9);
+    let rows = ledger.rows(0, 9).decode();
     let follows =
         |row: &LedgerRow, next: &LedgerRow| next.chain == row.chain.after(next.index, &next.batch);
     assert!(follows(&rows[0], &rows[1]) && !follows(&rows[0], &rows[2]));
@@ -252,11 +252,17 @@ fn the_chain_before_a_batch_is_known_where_that_batch_is_retained_or_the_first()
     let ledger = ledger_with(5);
     assert_eq!(ledger.chain_before(0), Some(Chain::default()));
     assert_eq!(ledger.chain_before(10), Some(Chain::default()));
-    assert_eq!(ledger.chain_before(11), Some(ledger.rows(10, 1)[0].chain));
+    assert_eq!(
+        ledger.chain_before(11),
+        Some(ledger.rows(10, 1).decode()[0].chain)
+    );
     assert_eq!(ledger.chain_before(u64::MAX), Some(ledger.chain()));
     let longer = ledger_with(6);
     assert_eq!(longer.chain_before(20), None);
-    assert_eq!(longer.chain_before(30), Some(longer.rows(20, 1)[0].chain));
+    assert_eq!(
+        longer.chain_before(30),
+        Some(longer.rows(20, 1).decode()[0].chain)
+    );
     assert_eq!(Ledger::new().chain_before(0), Some(Chain::default()));
 }
 
@@ -271,9 +277,9 @@ fn samples_are_the_ends_of_what_was_exported_and_the_last_word_on_judging() {
         };
         apply(&mut ledger, 10 + window, 1, batch);
     }
-    assert_eq!(ledger.exported_samples(0), []);
+    assert_eq!(ledger.exported_samples(0).decode(), []);
     ledger.mark_exported(14);
-    assert_eq!(indexes(&ledger.exported_samples(0)), [10, 14, 12]);
+    assert_eq!(indexes(&ledger.exported_samples(0).decode()), [10, 14, 12]);
     // Verdicts and intervals of the earlier ones have expired.
-    assert_eq!(indexes(&ledger.exported_samples(4_000)), [14, 12]);
+    assert_eq!(indexes(&ledger.exported_samples(4_000).decode()), [14, 12]);
 }

@@ -22,7 +22,7 @@ pub(super) fn rows() -> Vec<LedgerRow> {
         let term = batch.term;
         ledger.apply_batch(100 + 2 * at, term, batch, &Scoring::default());
     }
-    ledger.rows(0, usize::MAX)
+    ledger.rows(0, usize::MAX).decode()
 }
 
 fn batch(at: u64) -> LedgerBatch {

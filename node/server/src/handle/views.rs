@@ -136,16 +136,16 @@ impl Handle {
         let Some(running) = self.cell().get() else {
             return LedgerRows::default();
         };
-        let state = running.state.read().expect("no holder of the lock panics");
+        let (rows, oldest_index, exported_index) = {
+            let state = running.state.read().expect("no holder of the lock panics");
+            let ledger = &state.meta.ledger;
+            let rows = ledger.rows(from_index, limit);
+            (rows, ledger.oldest_index(), ledger.exported_index())
+        };
         LedgerRows {
-            rows: state.meta.ledger.rows(from_index, limit),
-            oldest_index: state
-                .meta
-                .ledger
-                .rows(0, 1)
-                .first()
-                .map_or(0, |row| row.index),
-            exported_index: state.meta.ledger.exported_index(),
+            rows: rows.decode(),
+            oldest_index,
+            exported_index,
         }
     }
 
@@ -176,10 +176,10 @@ impl Handle {
                 standing: ledger.standing(id).map(StandingPage::from),
             }
         };
-        let first = rows.first().map_or(u64::MAX, |row| row.index);
+        let first = rows.first_index().unwrap_or(u64::MAX);
         let page = LedgerPage {
             lineage: lineage_name(running.me.lineage),
-            oldest_index: ledger.rows(0, 1).first().map_or(0, |row| row.index),
+            oldest_index: ledger.oldest_index(),
             last_index: ledger.last_index(),
             exported_index: ledger.exported_index(),
             chain_before: ledger.chain_before(first),
@@ -188,10 +188,10 @@ impl Handle {
             members: members.into_iter().map(member).collect(),
             rows: Vec::new(),
         };
-        // Copying many batches must not hold up who applies the next ones.
+        // Decoding many batches must not hold up who applies the next ones.
         drop(state);
         Some(LedgerPage {
-            rows: rows.iter().map(RowPage::from).collect(),
+            rows: rows.decode().iter().map(RowPage::from).collect(),
             ..page
         })
     }

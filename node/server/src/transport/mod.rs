@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use raftery_proto::peer::peer_client::PeerClient;
-use raftery_raft::{MemberId, PeerMessage};
+use raftery_raft::{INFLIGHT_MESSAGES_MAX, MemberId, PeerMessage};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
@@ -26,8 +26,9 @@ use crate::members::Members;
 use crate::metrics::Metrics;
 use crate::pulse::Pulse;
 
-/// Messages that wait for one peer; more are dropped.
-const QUEUE_LEN_MAX: usize = 4_096;
+/// Messages that wait for one peer; more are dropped. Room for all appends that may be under way, and
+/// for what else there is to say.
+const QUEUE_LEN_MAX: usize = 2 * INFLIGHT_MESSAGES_MAX;
 /// Largest frame taken from a peer. An entry has at most the size of a client's request.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
 /// Largest entry taken from a peer: well above a client's request, and above a window's verdicts.

@@ -141,7 +141,8 @@ impl<F: Fs> Store<F> {
         match rewrite.stage {
             Stage::Copied => {
                 // The compactions that let records die may be in the buffer still.
-                rewrite.stage = Stage::Swap(self.sync_point()?);
+                self.log.flush()?;
+                rewrite.stage = Stage::Swap(self.sync_point());
             }
             Stage::Move(synced, moved) => {
                 if moved == 0 {

@@ -18,6 +18,7 @@ pub(crate) type MemStore = Store<MemFs>;
 pub(crate) const OPTIONS: StoreOptions = StoreOptions {
     segment_bytes: 10 << 10,
     live_percent_min: 50,
+    held_bytes_max: 32 << 10,
 };
 
 pub(crate) fn dir() -> &'static Path {
@@ -118,7 +119,8 @@ impl Node {
 
     /// Makes all that was applied durable.
     pub(crate) fn sync(&mut self) -> Result<(), StoreIoError> {
-        let synced = self.store.sync_point()?.run()?;
+        self.store.flush()?;
+        let synced = self.store.sync_point().run()?;
         self.store.on_synced(synced);
         Ok(())
     }

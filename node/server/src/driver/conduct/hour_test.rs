@@ -434,7 +434,7 @@ impl Hour {
     /// Verdicts of the whole hour that are penalties, and windows of members.
     fn penalties(&self) -> (usize, usize) {
         let ledger = &self.members[&MemberId(1)].ledger;
-        let rows = ledger.rows(0, usize::MAX);
+        let rows = ledger.rows(0, usize::MAX).decode();
         let verdicts = rows.iter().flat_map(|row| &row.batch.verdicts);
         let penalties = verdicts.filter(|verdict| verdict.kind() == Kind::Penalty);
         (penalties.count(), rows.len() * 3)
@@ -444,7 +444,7 @@ impl Hour {
     fn reasons(&self) -> BTreeMap<(&'static str, i32), usize> {
         let ledger = &self.members[&MemberId(1)].ledger;
         let mut all = BTreeMap::new();
-        for row in ledger.rows(0, usize::MAX) {
+        for row in ledger.rows(0, usize::MAX).decode() {
             for verdict in &row.batch.verdicts {
                 *all.entry((verdict.reason.name(), verdict.points))
                     .or_insert(0) += 1;
