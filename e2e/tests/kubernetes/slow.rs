@@ -70,7 +70,16 @@ async fn a_slow_member_is_replaced_with_never_a_voter_less_unless_a_person_forbi
     .await?;
     let out = seconds(allowed);
     drop(hobbled);
-    demo.settled(SWAPPED_LIMIT).await?;
+    wait::until("members are where they were", SWAPPED_LIMIT, async || {
+        let status = demo.status().await?;
+        let members = status.members.iter();
+        let places: Vec<_> = members.map(|m| (m.ordinal, m.phase.as_str())).collect();
+        let as_before = [(0, "Active"), (1, "Active"), (2, "Active")];
+        ensure!(places == as_before, "plan {:?}, {places:?}", status.plan);
+        Ok(())
+    })
+    .await?;
+    demo.settled(READY_LIMIT).await?;
     let whole = seconds(allowed);
     progress.say(format!(
         "once that was allowed, the slow member was out after {out:.1} s, and the cluster whole \

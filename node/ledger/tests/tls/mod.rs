@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
-use raftery_ledger::Exporter;
+use mongodb::Client;
+use mongodb::bson::doc;
+use raftery_ledger::{ExportError, Exporter};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use super::{LINEAGE, MongoServer, rows};
 
-/// Writes `ca.pem`, `server.pem` with `server.key`, and `client.pem` with both, as drivers want it.
+/// Writes `ca.pem`, `server.pem` with `server.key`, and `client.pem` and `stranger.pem` with both, as
+/// drivers want it.
 fn write_certificates(directory: &Path) {
     let key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
@@ -27,8 +30,52 @@ fn write_certificates(directory: &Path) {
     let (certificate, key) = signed("server");
     write("server.pem", certificate);
     write("server.key", key);
-    let (certificate, key) = signed("client");
-    write("client.pem", certificate + &key);
+    for name in ["client", "stranger"] {
+        let (certificate, key) = signed(name);
+        write(&format!("{name}.pem"), certificate + &key);
+    }
+}
+
+#[tokio::test]
+async fn a_user_may_be_known_by_its_certificate_alone() {
+    let files = tempfile::tempdir().unwrap();
+    write_certificates(files.path());
+    let file = |name: &str| files.path().join(name).display().to_string();
+    let mut server = MongoServer::start();
+    let client = Client::with_uri_str(server.uri()).await.unwrap();
+    let role = doc! { "role": "readWriteAnyDatabase", "db": "admin" };
+    let user = doc! { "createUser": "CN=client", "roles": [role] };
+    let external = client.database("$external");
+    external.run_command(user).await.unwrap();
+    server.restart_with(&[
+        "--auth",
+        "--tls-cert-file",
+        &file("server.pem"),
+        "--tls-key-file",
+        &file("server.key"),
+        "--tls-ca-file",
+        &file("ca.pem"),
+        "--tls-require-client-cert",
+    ]);
+    let uri = |certificate: &str| {
+        format!(
+            "mongodb://127.0.0.1:{}/?directConnection=true&tls=true&tlsCAFile={}\
+             &tlsCertificateKeyFile={}&authMechanism=MONGODB-X509&authSource=%24external",
+            server.port(),
+            file("ca.pem"),
+            file(certificate)
+        )
+    };
+    let told = Exporter::connect(&uri("stranger.pem"), LINEAGE, None)
+        .await
+        .unwrap_err();
+    assert!(matches!(told, ExportError::Auth { .. }), "{told:?}");
+    let exporter = Exporter::connect(&uri("client.pem"), LINEAGE, None)
+        .await
+        .unwrap();
+    exporter.export(&rows(0, 2)).await.unwrap();
+    let windows = super::stored_windows_at(&uri("client.pem"), "rewards").await;
+    assert_eq!(windows, [0, 0, 1, 1]);
 }
 
 #[tokio::test]
