@@ -80,7 +80,7 @@ impl FakeNode {
     fn new() -> Self {
         let mut ledger = Ledger::new();
         for window in 0..BATCHES {
-            ledger.apply_batch(FIRST_INDEX + window, 1, batch(window), &Scoring::default());
+            ledger.apply_batch(FIRST_INDEX + window, 1, &batch(window), &Scoring::default());
         }
         let rows = ledger.rows(0, usize::MAX).decode();
         let exported_index = FIRST_INDEX + BATCHES - 1;

@@ -239,7 +239,7 @@ mod tests {
             let repaired = [(-100, Reason::Repaired { times: 1 })];
             let healthy = [(1, Reason::AcknowledgedInTime { acknowledged: 10 })];
             let verdicts = if window == 300 { &repaired } else { &healthy };
-            ledger.apply_batch(10 + window, 1, batch(window, verdicts), &scoring);
+            ledger.apply_batch(10 + window, 1, &batch(window, verdicts), &scoring);
         }
         let member = MemberPage {
             id: MEMBER,

@@ -194,7 +194,7 @@ impl Ledger {
         &mut self,
         index: u64,
         entry_term: u64,
-        batch: LedgerBatch,
+        batch: &LedgerBatch,
         scoring: &Scoring,
     ) -> Applied {
         if batch.term != entry_term {
@@ -204,7 +204,7 @@ impl Ledger {
         if self.last_window.is_some_and(|last| window <= last) || index <= self.last_index {
             return Applied::Ignored(Ignored::AlreadyApplied);
         }
-        self.score(&batch, scoring);
+        self.score(batch, scoring);
         self.last_index = index;
         self.last_window = Some(window);
         let encoded = batch.encode();

@@ -286,12 +286,7 @@ impl Replicated {
     fn append(&self, from: u64, to: u64) {
         for row in rows(from, to) {
             let mut ledger = self.0.ledger.lock().unwrap();
-            ledger.apply_batch(
-                row.index,
-                1,
-                row.batch.as_ref().clone(),
-                &Scoring::default(),
-            );
+            ledger.apply_batch(row.index, 1, &row.batch, &Scoring::default());
         }
         self.0.changed.notify_one();
     }

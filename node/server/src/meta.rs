@@ -154,7 +154,7 @@ impl Meta {
                 }
                 let scoring = &self.settings.scoring;
                 self.ledger
-                    .apply_batch(at.index.0, at.term.0, batch, scoring);
+                    .apply_batch(at.index.0, at.term.0, &batch, scoring);
                 Ok(Outcome::Done)
             }
             Change::Command(command) => Ok(self.command(command)),

@@ -41,7 +41,7 @@ fn interval(member: MemberId) -> Observation {
 }
 
 /// Applies by the scoring that a cluster begins with.
-fn apply(ledger: &mut Ledger, index: u64, term: u64, batch: LedgerBatch) -> Applied {
+fn apply(ledger: &mut Ledger, index: u64, term: u64, batch: &LedgerBatch) -> Applied {
     ledger.apply_batch(index, term, batch, &Scoring::default())
 }
 
@@ -59,7 +59,7 @@ fn batch(term: u64, window: u64) -> LedgerBatch {
 fn ledger_with(count: u64) -> Ledger {
     let mut ledger = Ledger::with_retained_max(5);
     for window in 0..count {
-        let applied = apply(&mut ledger, (window + 1) * 10, 1, batch(1, window));
+        let applied = apply(&mut ledger, (window + 1) * 10, 1, &batch(1, window));
         assert_eq!(applied, Applied::Applied);
         ledger.check_invariants();
     }
@@ -75,7 +75,7 @@ fn a_window_is_counted_once_however_often_it_was_proposed() {
     let mut ledger = ledger_with(2);
     let before = ledger.clone();
     for window in [0, 1] {
-        let applied = apply(&mut ledger, 99, 1, batch(1, window));
+        let applied = apply(&mut ledger, 99, 1, &batch(1, window));
         assert_eq!(applied, Applied::Ignored(Ignored::AlreadyApplied));
     }
     assert_eq!(ledger, before);
@@ -87,7 +87,7 @@ fn a_batch_counts_only_in_the_term_in_which_it_was_judged() {
     let mut ledger = ledger_with(1);
     let before = ledger.clone();
     // Proposed in term 1, carried into term 2 by a new leader.
-    let applied = apply(&mut ledger, 20, 2, batch(1, 1));
+    let applied = apply(&mut ledger, 20, 2, &batch(1, 1));
     assert_eq!(applied, Applied::Ignored(Ignored::ForeignTerm));
     assert_eq!(ledger, before);
 }
@@ -95,9 +95,9 @@ fn a_batch_counts_only_in_the_term_in_which_it_was_judged() {
 #[test]
 fn each_term_counts_its_windows_from_zero() {
     let mut ledger = ledger_with(3);
-    assert_eq!(apply(&mut ledger, 40, 2, batch(2, 0)), Applied::Applied);
+    assert_eq!(apply(&mut ledger, 40, 2, &batch(2, 0)), Applied::Applied);
     assert_eq!(ledger.last_window(), Some((2, Window(0))));
-    let stale = apply(&mut ledger, 50, 1, batch(1, 3));
+    let stale = apply(&mut ledger, 50, 1, &batch(1, 3));
     assert_eq!(stale, Applied::Ignored(Ignored::AlreadyApplied));
     ledger.check_invariants();
 }
@@ -107,7 +107,7 @@ fn scores_add_up_and_stay_within_their_bounds() {
     let mut ledger = Ledger::new();
     for window in 0..60 {
         let verdicts = vec![verdict(A, 40), verdict(B, -40)];
-        apply(&mut ledger, window + 1, 1, batch_of(1, window, verdicts));
+        apply(&mut ledger, window + 1, 1, &batch_of(1, window, verdicts));
         ledger.check_invariants();
     }
     assert_eq!(scores(&ledger), [(A, 1000), (B, -1000)]);
@@ -153,7 +153,7 @@ fn exported_batches_are_dropped_first_and_leave_no_gap() {
     let mut ledger = ledger_with(5);
     ledger.mark_exported(50);
     for window in 5..10 {
-        apply(&mut ledger, (window + 1) * 10, 1, batch(1, window));
+        apply(&mut ledger, (window + 1) * 10, 1, &batch(1, window));
         ledger.check_invariants();
     }
     assert_eq!(indexes(&ledger.rows(0, 99).decode()), [60, 70, 80, 90, 100]);
@@ -172,7 +172,7 @@ fn an_unexported_batch_is_dropped_only_with_its_gap_recorded() {
     // The export comes back, catches up and falls behind once more: another gap.
     ledger.mark_exported(80);
     for window in 8..14 {
-        apply(&mut ledger, (window + 1) * 10, 1, batch(1, window));
+        apply(&mut ledger, (window + 1) * 10, 1, &batch(1, window));
         ledger.check_invariants();
     }
     let later = Gap {
@@ -191,7 +191,7 @@ fn gaps_are_bounded_by_merging_the_oldest() {
         ledger.mark_exported(u64::MAX);
         for window in 0..6 {
             let window = 5 + round * 6 + window;
-            apply(&mut ledger, (window + 1) * 10, 1, batch(1, window));
+            apply(&mut ledger, (window + 1) * 10, 1, &batch(1, window));
         }
         ledger.check_invariants();
     }
@@ -218,7 +218,7 @@ fn several_verdicts_of_a_window_count_together_and_the_gravest_is_shown() {
         },
     };
     let verdicts = vec![verdict(A, 5), slow.clone(), verdict(B, 1)];
-    apply(&mut ledger, 10, 1, batch_of(1, 0, verdicts));
+    apply(&mut ledger, 10, 1, &batch_of(1, 0, verdicts));
     assert_eq!(scores(&ledger), [(A, -3), (B, 1)]);
     assert_eq!(ledger.last_verdict(A), Some(&slow));
     let fast = |id| ledger.standing(id).map(|standing| standing.score.fast());
@@ -231,7 +231,7 @@ fn the_chain_tells_any_change_of_any_batch() {
     let same = ledger_with(3);
     assert_eq!(ledger.chain(), same.chain());
     let before = ledger.chain();
-    apply(&mut ledger, 40, 1, batch(1, 3));
+    apply(&mut ledger, 40, 1, &batch(1, 3));
     assert_ne!(ledger.chain(), before);
     let rows = ledger.rows(0, 9).decode();
     let follows =
@@ -275,7 +275,7 @@ fn samples_are_the_ends_of_what_was_exported_and_the_last_word_on_judging() {
             at_unix_ms: 1_000 * window,
             ..batch(1, window)
         };
-        apply(&mut ledger, 10 + window, 1, batch);
+        apply(&mut ledger, 10 + window, 1, &batch);
     }
     assert_eq!(ledger.exported_samples(0).decode(), []);
     ledger.mark_exported(14);

@@ -20,7 +20,7 @@ pub(super) fn rows() -> Vec<LedgerRow> {
     for at in 0..WINDOWS {
         let batch = batch(at);
         let term = batch.term;
-        ledger.apply_batch(100 + 2 * at, term, batch, &Scoring::default());
+        ledger.apply_batch(100 + 2 * at, term, &batch, &Scoring::default());
     }
     ledger.rows(0, usize::MAX).decode()
 }

@@ -414,7 +414,7 @@ impl Hour {
                 let scoring = Scoring::default();
                 member
                     .ledger
-                    .apply_batch(last.0, entry.id.term.0, batch, &scoring);
+                    .apply_batch(last.0, entry.id.term.0, &batch, &scoring);
             }
         }
         member.raft.on_applied(now, last);
