@@ -36,6 +36,22 @@ fn write_certificates(directory: &Path) {
     }
 }
 
+/// Starts it again with TLS by these certificates; it wants the client's.
+fn restart(server: &mut MongoServer, certificates: &Path, flags: &[&str]) {
+    let file = |name: &str| certificates.join(name).display().to_string();
+    let (certificate, key, ca) = (file("server.pem"), file("server.key"), file("ca.pem"));
+    let tls = [
+        "--tls-cert-file",
+        &certificate,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-file",
+        &ca,
+        "--tls-require-client-cert",
+    ];
+    server.restart_with(&[&tls, flags].concat());
+}
+
 #[tokio::test]
 async fn a_user_may_be_known_by_its_certificate_alone() {
     let files = tempfile::tempdir().unwrap();
@@ -47,16 +63,7 @@ async fn a_user_may_be_known_by_its_certificate_alone() {
     let user = doc! { "createUser": "CN=client", "roles": [role] };
     let external = client.database("$external");
     external.run_command(user).await.unwrap();
-    server.restart_with(&[
-        "--auth",
-        "--tls-cert-file",
-        &file("server.pem"),
-        "--tls-key-file",
-        &file("server.key"),
-        "--tls-ca-file",
-        &file("ca.pem"),
-        "--tls-require-client-cert",
-    ]);
+    restart(&mut server, files.path(), &["--auth"]);
     let uri = |certificate: &str| {
         format!(
             "mongodb://127.0.0.1:{}/?directConnection=true&tls=true&tlsCAFile={}\
@@ -84,15 +91,7 @@ async fn a_server_with_its_own_authority_is_exported_to_and_wants_the_clients_ce
     write_certificates(files.path());
     let file = |name: &str| files.path().join(name).display().to_string();
     let mut server = MongoServer::start();
-    server.restart_with(&[
-        "--tls-cert-file",
-        &file("server.pem"),
-        "--tls-key-file",
-        &file("server.key"),
-        "--tls-ca-file",
-        &file("ca.pem"),
-        "--tls-require-client-cert",
-    ]);
+    restart(&mut server, files.path(), &[]);
     let base = format!(
         "mongodb://127.0.0.1:{}/?directConnection=true",
         server.port()
