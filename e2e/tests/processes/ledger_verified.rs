@@ -18,6 +18,7 @@ use tokio::process::Command;
 use crate::alone;
 
 const LIMIT: Duration = Duration::from_secs(60);
+const EXPORT_LIMIT: Duration = Duration::from_secs(120);
 const MONGODB_KILLS: u32 = 20;
 const MONGODB_KILLS_SOAK: u32 = 100;
 /// In every so many of those rounds a leader is killed as well.
@@ -61,14 +62,19 @@ async fn verify_agrees_after_mongodb_and_leaders_died_many_times_and_every_conne
     let (_, status) = cluster.leader(LIMIT).await?;
     let until = status.ledger.map_or(0, |ledger| ledger.last_index);
     for node in &cluster.nodes {
-        wait::until("everything up to here is exported", LIMIT, async || {
-            let ledger = node.admin()?.status().await?.ledger.unwrap_or_default();
-            ensure!(
-                ledger.exported_index >= until && ledger.error.is_empty(),
-                "{ledger:?}, {until}"
-            );
-            Ok(())
-        })
+        // The connections go on breaking, and a try may come only every 5 s.
+        wait::until(
+            "everything up to here is exported",
+            EXPORT_LIMIT,
+            async || {
+                let ledger = node.admin()?.status().await?.ledger.unwrap_or_default();
+                ensure!(
+                    ledger.exported_index >= until && ledger.error.is_empty(),
+                    "{ledger:?}, {until}"
+                );
+                Ok(())
+            },
+        )
         .await?;
     }
     progress.say(format!(

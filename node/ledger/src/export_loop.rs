@@ -81,6 +81,8 @@ pub struct ExportStatus {
 
 /// Exports while this node leads. Without failures it runs once for each new batch; after one it
 /// pauses, 100 ms doubling up to 5 s, with jitter, and connects anew, reading the URI file again.
+/// Each failure halves the next round and each success doubles it: over a connection that often
+/// breaks, or to a server that is slow, what waits arrives in small parts instead of never.
 #[derive(Debug)]
 pub struct ExportLoop<S> {
     settings: ExportSettings,
@@ -134,18 +136,23 @@ impl<S: Source> ExportLoop<S> {
     async fn export_for_ever(&self) {
         let mut exporter = None;
         let mut failures: u32 = 0;
+        let mut round_max = ROUND_BATCHES_MAX;
         loop {
-            let Err(error) = self.export_once(&mut exporter).await else {
+            let Err(error) = self.export_once(&mut exporter, round_max).await else {
                 failures = 0;
+                round_max = round_max.saturating_mul(2).min(ROUND_BATCHES_MAX);
                 continue;
             };
-            if failures == 0 {
-                tracing::warn!(%error, "the ledger export failed, trying again");
+            round_max = (round_max / 2).max(1);
+            // Not each one: an outage of a day has 17,000.
+            let tries = failures.saturating_add(1);
+            if tries.is_power_of_two() {
+                tracing::warn!(%error, tries, "the ledger export failed, trying again");
             }
             self.status
                 .send_modify(|status| status.last_error = Some(error.to_string()));
             tokio::time::sleep(pause(failures)).await;
-            failures = failures.saturating_add(1);
+            failures = tries;
         }
     }
 
@@ -154,6 +161,7 @@ impl<S: Source> ExportLoop<S> {
     async fn export_once(
         &self,
         kept: &mut Option<Connection>,
+        round_max: usize,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let mut connection = match kept.take() {
             Some(connection) => connection,
@@ -164,7 +172,7 @@ impl<S: Source> ExportLoop<S> {
             self.mend_losses(&connection.exporter).await?;
             connection.checked = Instant::now();
         }
-        let Batches { rows, pending } = self.source.next_batches(ROUND_BATCHES_MAX).await;
+        let Batches { rows, pending } = self.source.next_batches(round_max).await;
         self.status.send_modify(|status| status.pending = pending);
         connection.exporter.export(&rows).await?;
         *kept = Some(connection);

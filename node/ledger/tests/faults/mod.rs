@@ -1,11 +1,12 @@
 //! Servers that hang, answer half, or refuse for a reason: the status says which, nothing piles up.
 
+mod cut;
 mod fake;
 
 use mongodb::bson::doc;
 use raftery_ledger::{ExportError, Exporter};
 
-use super::{Duration, LINEAGE, Running, rows};
+use super::{Duration, LINEAGE, MongoServer, Running, assert_stored_once, rows};
 use fake::{Fake, Manner};
 
 /// The driver's connections of one attempt (two that work, those that watch the server), and what
@@ -54,6 +55,19 @@ async fn hangs(manner: Manner, told: &str) {
     let closed = tokio::time::timeout(Duration::from_secs(10), closed).await;
     assert!(closed.is_ok(), "{} connections are left", fake.open());
     assert_eq!(running.source.exported_index(), 0);
+}
+
+/// A whole round is ten times what a connection lasts for: tried again and again as it is, it would
+/// never arrive.
+#[tokio::test]
+async fn what_waits_arrives_in_parts_over_connections_that_soon_break() {
+    let server = MongoServer::start();
+    let uri = cut::in_front_of(server.port(), 48 << 10).await;
+    let mut running = Running::start(&uri);
+    running.source.append(0, 300);
+    running.is_leading.send_replace(true);
+    running.until_exported(299).await;
+    assert_stored_once(&server, 300).await;
 }
 
 #[tokio::test]
