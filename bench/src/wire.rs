@@ -18,8 +18,8 @@ use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use prost::Message;
 use raftery_proto::etcdserverpb::{
-    PutRequest, PutResponse, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
-    TxnRequest, TxnResponse,
+    CompactionRequest, CompactionResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
+    StatusRequest, StatusResponse, TxnRequest, TxnResponse,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -60,6 +60,7 @@ struct Paths {
     put: Uri,
     range: Uri,
     txn: Uri,
+    compact: Uri,
     status: Uri,
 }
 
@@ -103,6 +104,7 @@ impl Connection {
                 put: path("/etcdserverpb.KV/Put")?,
                 range: path("/etcdserverpb.KV/Range")?,
                 txn: path("/etcdserverpb.KV/Txn")?,
+                compact: path("/etcdserverpb.KV/Compact")?,
                 status: path("/etcdserverpb.Maintenance/Status")?,
             }),
         })
@@ -123,6 +125,15 @@ impl Connection {
     /// Compares, then writes or reads.
     pub async fn txn(&mut self, request: &TxnRequest) -> Result<TxnResponse, CallError> {
         let url = self.paths.txn.clone();
+        self.call(url, request).await
+    }
+
+    /// Lets older revisions go.
+    pub async fn compact(
+        &mut self,
+        request: &CompactionRequest,
+    ) -> Result<CompactionResponse, CallError> {
+        let url = self.paths.compact.clone();
         self.call(url, request).await
     }
 

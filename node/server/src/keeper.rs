@@ -11,7 +11,7 @@
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use raftery_store::RewriteNeeds;
 use tokio::sync::mpsc::UnboundedSender;
@@ -104,15 +104,28 @@ fn keep(state: &RwLock<State>, driver: &UnboundedSender<Input>) -> Result<(), St
         state.write().expect(LOCK).store.on_checkpointed(done);
     }
     // What a compaction left: in steps, so that whoever applies gets his turn.
-    while state.write().expect(LOCK).store.sweep() {}
+    while in_turn(|| state.write().expect(LOCK).store.sweep()) {}
     let rewrite = state.write().expect(LOCK).store.next_rewrite();
     if let Some(mut rewrite) = rewrite {
         while let Some(needs) = rewrite.step()? {
-            match needs {
-                RewriteNeeds::Judge => state.read().expect(LOCK).store.judge(&mut rewrite),
-                RewriteNeeds::Switch => state.write().expect(LOCK).store.switch(&mut rewrite)?,
-            }
+            in_turn(|| match needs {
+                RewriteNeeds::Judge => {
+                    state.read().expect(LOCK).store.judge(&mut rewrite);
+                    Ok(())
+                }
+                RewriteNeeds::Switch => state.write().expect(LOCK).store.switch(&mut rewrite),
+            })?;
         }
     }
     Ok(())
+}
+
+/// Does one of many steps that hold the lock, and then leaves it to others for as long as the step
+/// took, twice over. The lock isn't fair: without the pause it is taken again before anyone who waits
+/// for it wakes up, and for seconds nothing is applied.
+fn in_turn<T>(step: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let done = step();
+    thread::sleep(began.elapsed() * 2);
+    done
 }

@@ -233,16 +233,21 @@ impl Index {
             .sum()
     }
 
-    /// Drops what the compaction made unreadable from the histories of at most `max` changes;
-    /// `released` gets every write that goes. Whether there is more.
+    /// Drops what the compaction made unreadable from the histories of some changes, until `max`
+    /// changes and writes were visited; `released` gets every write that goes. Whether there is more.
     pub(crate) fn sweep(&mut self, max: usize, mut released: impl FnMut(&[u8], &Kept)) -> bool {
-        for _ in 0..max {
+        let mut visited = 0;
+        while visited < max {
+            visited += 1;
             let Some(change) = self.next_to_sweep() else {
                 break;
             };
             let key = change.key.clone();
             let is_at_compaction = change.main == self.compact_revision;
-            self.sweep_key(&key, &mut released);
+            self.sweep_key(&key, &mut |key, write| {
+                visited += 1;
+                released(key, write);
+            });
             if is_at_compaction {
                 // A tombstone here stays once: the next compaction visits it again.
                 self.swept += 1;

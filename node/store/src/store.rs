@@ -19,7 +19,7 @@ use crate::result::WriteResult;
 use crate::sync::{Checkpoint, Checkpointed, SyncPoint, Synced};
 use crate::write::Write;
 
-/// Changes that are visited under one exclusive borrow: about a millisecond.
+/// Changes and writes that are visited under one exclusive borrow: less than a millisecond.
 const SWEEP_MAX: usize = 1024;
 
 /// What may differ from member to member.
