@@ -10,8 +10,9 @@ use crate::{Entry, HardState, LogId, LogIndex, MemberId, Membership};
 pub struct Timers {
     /// How often a leader beats.
     pub heartbeat_interval: Duration,
-    /// A follower campaigns after a random time in `[election_timeout, 2 * election_timeout)`
-    /// without a leader, and promises as much to one.
+    /// A follower campaigns after a random time in `[election_timeout, 1.5 * election_timeout)`
+    /// without a leader, one that did so in vain in `[election_timeout, 2 * election_timeout)`; and
+    /// it promises an election timeout to a leader.
     pub election_timeout: Duration,
 }
 

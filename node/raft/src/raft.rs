@@ -372,12 +372,12 @@ impl Raft {
     }
 }
 
-/// Randomized in `[election_timeout, 2 * election_timeout)` each time (§3.4). What chance adds is
-/// kept as a share of the timeout, which may change meanwhile.
+/// Randomized each time (§3.4): a member waits an election timeout and something by chance, kept as a
+/// share of what chance may add at most, which may change meanwhile.
 #[derive(Debug)]
 struct ElectionTimer {
     since: Instant,
-    /// In 1/2^32 of an election timeout.
+    /// In 1/2^32.
     share: u32,
     /// It doesn't wait at all.
     is_due: bool,
@@ -392,13 +392,13 @@ impl ElectionTimer {
         }
     }
 
-    fn deadline(&self, election_timeout: Duration) -> Instant {
+    fn deadline(&self, election_timeout: Duration, by_chance_max: Duration) -> Instant {
         if self.is_due {
             return self.since;
         }
-        let nanos = u64::try_from(election_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from(by_chance_max.as_nanos()).unwrap_or(u64::MAX);
         let by_chance = (u128::from(nanos) * u128::from(self.share)) >> 32;
-        let by_chance = u64::try_from(by_chance).expect("less than the timeout");
+        let by_chance = u64::try_from(by_chance).expect("less than the most");
         self.since + election_timeout + Duration::from_nanos(by_chance)
     }
 }

@@ -25,10 +25,20 @@ impl Raft {
     /// that a promise delays it only after a start, when it has changed leaders, and when its
     /// timeout has become shorter. The last leader's wish comes on top, by an election timeout at
     /// most: everyone campaigns in the end.
+    ///
+    /// Chance adds up to half a timeout at first: where an election takes a small part of one, two
+    /// members seldom stand at the same time, and each half that is waited for nothing is half a
+    /// timeout without a leader. Whoever did stand and didn't win waits by up to a whole one, so that
+    /// they don't meet again.
     pub(super) fn election_due(&self) -> Instant {
         let election_timeout = self.timers.election_timeout;
+        let by_chance_max = match self.role {
+            Role::PreCandidate(_) | Role::Candidate(_) => election_timeout,
+            Role::Follower(_) | Role::Leader(_) => election_timeout / 2,
+        };
         let delay = self.delay.min(election_timeout);
-        (self.timer.deadline(election_timeout) + delay).max(self.promises.end())
+        let due = self.timer.deadline(election_timeout, by_chance_max);
+        (due + delay).max(self.promises.end())
     }
 
     /// Whether promises forbid to campaign or vote in `term`; `transfer` is the leader of the term
