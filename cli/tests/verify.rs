@@ -19,10 +19,12 @@ use std::sync::{Arc, Mutex};
 use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
+use bytes::Bytes;
 use mongodb::bson::{Document, doc};
 use raftery_behaviour::{MemberId, Observation, RULES, Reason, Scoring, Verdict, Window};
 use raftery_ledger::{
-    Exporter, Gap, Ledger, LedgerBatch, LedgerPage, LedgerRow, MemberPage, RowPage, StandingPage,
+    Chain, Exporter, Gap, Ledger, LedgerBatch, LedgerPage, LedgerRow, MemberPage, RowPage,
+    StandingPage,
 };
 use serde_json::Value;
 use server::MongoServer;
@@ -79,10 +81,16 @@ struct Shown {
 impl FakeNode {
     fn new() -> Self {
         let mut ledger = Ledger::new();
+        let mut blocks = HashMap::new();
         for window in 0..BATCHES {
+            if let Some((number, bytes)) = ledger.full_block() {
+                blocks.insert(number, Bytes::from(bytes));
+            }
             ledger.apply_batch(FIRST_INDEX + window, 1, &batch(window), &Scoring::default());
         }
-        let rows = ledger.rows(0, usize::MAX).decode();
+        let block = |number| blocks.get(&number).cloned().ok_or(number);
+        let loaded = ledger.rows(0, usize::MAX).load(block).unwrap();
+        let rows = loaded.decode().unwrap();
         let exported_index = FIRST_INDEX + BATCHES - 1;
         Self(Arc::new(Mutex::new(Shown {
             ledger,
@@ -119,6 +127,7 @@ async fn page(
         .iter()
         .filter(|row| row.index >= from)
         .take(limit);
+    let before = shown.rows.iter().rev().find(|row| row.index < from);
     let member = |(id, name): (&MemberId, &str)| MemberPage {
         id: *id,
         name: name.to_owned(),
@@ -129,7 +138,7 @@ async fn page(
         oldest_index: shown.rows.first().map_or(0, |row| row.index),
         last_index: shown.rows.last().map_or(0, |row| row.index),
         exported_index: shown.exported_index,
-        chain_before: shown.ledger.chain_before(from),
+        chain_before: Some(before.map_or_else(Chain::default, |row| row.chain)),
         gaps: shown.gaps.clone(),
         scoring: Scoring::default(),
         members: MEMBERS

@@ -206,6 +206,7 @@ fn table(why: &Why) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use bytes::Bytes;
     use raftery_behaviour::{RULES, Reason, Verdict, Window};
     use raftery_ledger::{Ledger, LedgerBatch, StandingPage};
 
@@ -234,8 +235,11 @@ mod tests {
     #[test]
     fn the_verdicts_explain_the_score_to_a_point() {
         let scoring = Scoring::default();
-        let mut ledger = Ledger::new();
+        let (mut ledger, mut blocks) = (Ledger::new(), BTreeMap::new());
         for window in 0..900 {
+            if let Some((number, bytes)) = ledger.full_block() {
+                blocks.insert(number, Bytes::from(bytes));
+            }
             let repaired = [(-100, Reason::Repaired { times: 1 })];
             let healthy = [(1, Reason::AcknowledgedInTime { acknowledged: 10 })];
             let verdicts = if window == 300 { &repaired } else { &healthy };
@@ -246,7 +250,9 @@ mod tests {
             name: "node-1".to_owned(),
             standing: ledger.standing(MEMBER).map(StandingPage::from),
         };
-        let rows = ledger.rows(0, 1_000).decode();
+        let block = |number| blocks.get(&number).cloned().ok_or(number);
+        let rows = ledger.rows(0, 1_000).load(block).unwrap();
+        let rows = rows.decode().unwrap();
         let why = why(member, &rows, &scoring);
         assert!(why.rest.abs() < 2.0, "{}", why.rest);
         assert_eq!(why.reasons[0].reason, "acknowledged_in_time");

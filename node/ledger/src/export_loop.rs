@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use crate::batch::LedgerRow;
-use crate::error::ExportError;
 use crate::exporter::Exporter;
 
 /// Batches in one round: with three members some 1,000 documents.
@@ -24,7 +23,10 @@ const LOSS_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 pub trait Source: Send + Sync + 'static {
     /// The first batches behind the replicated cursor, at most `max`. Waits until there is one.
     /// Must be safe to drop while it waits.
-    fn next_batches(&self, max: usize) -> impl Future<Output = Batches> + Send;
+    ///
+    /// # Errors
+    /// When they can't be read from the disk.
+    fn next_batches(&self, max: usize) -> impl Future<Output = Result<Batches, ReadError>> + Send;
 
     /// Replicates the cursor; returns when the entry is applied here, so that the next call of
     /// [`Source::next_batches`] begins behind it.
@@ -34,10 +36,16 @@ pub trait Source: Send + Sync + 'static {
     fn mark_exported(&self, index: u64) -> impl Future<Output = Result<(), MarkError>> + Send;
 
     /// Exported batches by which a loss shows: [`crate::Ledger::exported_samples`].
-    fn exported_samples(&self, since_unix_ms: u64) -> Vec<LedgerRow>;
+    ///
+    /// # Errors
+    /// When they can't be read from the disk.
+    fn exported_samples(&self, since_unix_ms: u64) -> Result<Vec<LedgerRow>, ReadError>;
 
     /// The first retained batches behind `index` up to the cursor, at most `max`.
-    fn exported_after(&self, index: u64, max: usize) -> Vec<LedgerRow>;
+    ///
+    /// # Errors
+    /// When they can't be read from the disk.
+    fn exported_after(&self, index: u64, max: usize) -> Result<Vec<LedgerRow>, ReadError>;
 }
 
 /// Where to, and what becomes of it there.
@@ -59,6 +67,14 @@ pub struct Batches {
     /// How many wait in all, these included.
     pub pending: u64,
 }
+
+/// Why batches can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("batches of the ledger can't be read: {0}")]
+pub struct ReadError(pub String);
+
+/// Why a round failed.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why the cursor wasn't replicated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -162,7 +178,7 @@ impl<S: Source> ExportLoop<S> {
         &self,
         kept: &mut Option<Connection>,
         round_max: usize,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    ) -> Result<(), Failure> {
         let mut connection = match kept.take() {
             Some(connection) => connection,
             None => self.connect().await?,
@@ -172,7 +188,7 @@ impl<S: Source> ExportLoop<S> {
             self.mend_losses(&connection.exporter).await?;
             connection.checked = Instant::now();
         }
-        let Batches { rows, pending } = self.source.next_batches(round_max).await;
+        let Batches { rows, pending } = self.source.next_batches(round_max).await?;
         self.status.send_modify(|status| status.pending = pending);
         connection.exporter.export(&rows).await?;
         *kept = Some(connection);
@@ -192,7 +208,7 @@ impl<S: Source> ExportLoop<S> {
         Ok(())
     }
 
-    async fn connect(&self) -> Result<Connection, ExportError> {
+    async fn connect(&self) -> Result<Connection, Failure> {
         let ExportSettings {
             uri_file,
             lineage,
@@ -210,11 +226,11 @@ impl<S: Source> ExportLoop<S> {
     /// older state was restored. Such losses take the beginning, or the end, or a collection as a
     /// whole, so that a few samples show them; single documents that somebody deleted are found by
     /// `raftery ledger verify`. The replicated cursor stays where it is.
-    async fn mend_losses(&self, exporter: &Exporter) -> Result<(), ExportError> {
+    async fn mend_losses(&self, exporter: &Exporter) -> Result<(), Failure> {
         let mut has_losses = false;
         for row in self
             .source
-            .exported_samples(exporter.lasting_since_unix_ms())
+            .exported_samples(exporter.lasting_since_unix_ms())?
         {
             has_losses = has_losses || exporter.lacks(&[row]).await?;
         }
@@ -223,7 +239,7 @@ impl<S: Source> ExportLoop<S> {
         }
         let (mut after, mut mended) = (0, 0);
         loop {
-            let rows = self.source.exported_after(after, ROUND_BATCHES_MAX);
+            let rows = self.source.exported_after(after, ROUND_BATCHES_MAX)?;
             let Some(last) = rows.last() else {
                 break;
             };

@@ -1,7 +1,8 @@
 //! The ledger: the replicated sequence of verdicts and intervals, and its way into MongoDB.
 //!
-//! **Owns** the replicated state ([`Ledger`]: retained batches, export cursor, scores), the shape
-//! of the documents and the MongoDB client. The state is changed only by applied log entries and
+//! **Owns** the replicated state ([`Ledger`]: which batches are retained, the newest of them, export
+//! cursor, scores), the shape of the documents and the MongoDB client. **Never** touches the disk:
+//! older batches go there in blocks that the caller keeps. The state is changed only by applied log entries and
 //! needs no clock; only [`ExportLoop`] waits, on the leader, and nothing waits for it.
 //!
 //! ```text
@@ -33,7 +34,11 @@ pub use document::{
     COLLECTIONS, Documents, INTERVALS, REWARDS, SCHEMA, SCORINGS, documents, is_intact,
 };
 pub use error::ExportError;
-pub use export_loop::{Batches, ExportLoop, ExportSettings, ExportStatus, MarkError, Source};
+pub use export_loop::{
+    Batches, ExportLoop, ExportSettings, ExportStatus, MarkError, ReadError, Source,
+};
 pub use exporter::Exporter;
 pub use page::{LedgerPage, MemberPage, PageError, RowPage, StandingPage, VerdictPage};
-pub use state::{Applied, Gap, Ignored, Ledger, RETAINED_BATCHES_MAX, Rows, Standing};
+pub use state::{
+    Applied, BlockError, Gap, Ignored, Ledger, LoadedRows, RETAINED_BATCHES_MAX, Rows, Standing,
+};

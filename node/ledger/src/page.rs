@@ -21,7 +21,7 @@ pub struct LedgerPage {
     pub last_index: u64,
     /// Up to which Raft index everything is in MongoDB; 0: nothing yet.
     pub exported_index: u64,
-    /// The hash of all batches before the first row here; null where that batch was dropped.
+    /// The hash of all batches before the first row here; null where there is no row.
     pub chain_before: Option<Chain>,
     /// What was dropped before it was exported.
     pub gaps: Vec<Gap>,

@@ -1,16 +1,26 @@
 //! The replicated state of the ledger: a function of the applied log entries alone.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 
 use raftery_behaviour::{MemberId, Score, Scoring, Verdict, Window};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Chain, LedgerBatch, LedgerRow};
+use crate::batch::{Chain, LedgerBatch};
 
-/// Batches that are kept for queries and export: twelve hours of one-second windows, some 15 MB of
-/// memory with three members and 30 MB with five. Part of the protocol, because all members must drop the same.
+mod rows;
+
+use rows::{Block, KeptRow, encode_block};
+pub use rows::{BlockError, LoadedRows, Rows};
+
+/// Batches that are kept for queries and export: twelve hours of one-second windows. Part of the
+/// protocol, because all members must drop the same.
 pub const RETAINED_BATCHES_MAX: usize = 43_200;
+
+/// Batches of a block: four minutes of them, some 60 KB with three members and 120 KB with five. Only
+/// so many are in memory, and in each checkpoint; of the others there are the Raft indexes, 8 bytes
+/// each, and a few bytes for each block. Part of the protocol as well.
+const BLOCK_ROWS: usize = 256;
 
 /// Gaps that are kept apart; further ones are merged into the oldest.
 const GAPS_MAX: usize = 64;
@@ -31,92 +41,6 @@ pub enum Ignored {
     ForeignTerm,
     /// The window, or a later one, is in the ledger already.
     AlreadyApplied,
-}
-
-/// A batch as it is kept: encoded as in the log, which takes a fifth of the memory.
-///
-/// Invariant: `batch` can be decoded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "StoredRow", try_from = "StoredRow")]
-struct KeptRow {
-    index: u64,
-    chain: Chain,
-    /// Of the batch, for who looks for a time or for a scoring.
-    at_unix_ms: u64,
-    says_scoring: bool,
-    batch: Arc<[u8]>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredRow {
-    index: u64,
-    chain: Chain,
-    batch: Arc<[u8]>,
-}
-
-impl From<KeptRow> for StoredRow {
-    fn from(row: KeptRow) -> Self {
-        Self {
-            index: row.index,
-            chain: row.chain,
-            batch: row.batch,
-        }
-    }
-}
-
-impl TryFrom<StoredRow> for KeptRow {
-    type Error = postcard::Error;
-
-    fn try_from(stored: StoredRow) -> Result<Self, postcard::Error> {
-        let batch: LedgerBatch = postcard::from_bytes(&stored.batch)?;
-        Ok(Self {
-            index: stored.index,
-            chain: stored.chain,
-            at_unix_ms: batch.at_unix_ms,
-            says_scoring: batch.scoring.is_some(),
-            batch: stored.batch,
-        })
-    }
-}
-
-// Beside the encoded batch, which is below a kibibyte for five members.
-const _: () = assert!(size_of::<KeptRow>() <= 72);
-
-impl KeptRow {
-    fn decode(&self) -> LedgerRow {
-        let batch = postcard::from_bytes(&self.batch).expect("an invariant of the type");
-        LedgerRow {
-            index: self.index,
-            chain: self.chain,
-            batch: Arc::new(batch),
-        }
-    }
-}
-
-/// Batches of a ledger, oldest first, as they are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rows(Vec<KeptRow>);
-
-impl Rows {
-    /// To be read. Takes some microseconds for each, and no ledger: nobody needs to be kept from it
-    /// for that.
-    #[must_use]
-    pub fn decode(&self) -> Vec<LedgerRow> {
-        self.0.iter().map(KeptRow::decode).collect()
-    }
-
-    /// The Raft index of the first one.
-    #[must_use]
-    pub fn first_index(&self) -> Option<u64> {
-        self.0.first().map(|row| row.index)
-    }
-
-    /// Only those up to this Raft index.
-    #[must_use]
-    pub fn up_to(mut self, index: u64) -> Self {
-        self.0.retain(|row| row.index <= index);
-        self
-    }
 }
 
 /// What is known about a member.
@@ -145,19 +69,33 @@ pub struct Gap {
 
 /// The ledger of one cluster.
 ///
+/// Batches are numbered from 0, and so are the blocks of equally many that they make. The last block
+/// is open: its rows are here. When the batch after it comes, a full one goes to the disk, which is
+/// the caller's: [`Ledger::full_block`] says what to keep there before the batch is applied, and
+/// [`Ledger::oldest_block`] what may go after.
+///
 /// Invariants:
-/// - `rows` rise in index, and in (term, window); there are at most `retained_max`
+/// - `indexes` rise, and the rows' (term, window) with them; there are at most `retained_max`
 /// - `exported_index <= last_index`, and no row is above `last_index`
 /// - the last row's chain is `chain`
 /// - `gaps` rise and don't overlap, and lie before the first row
+/// - `open` begins with a block; `blocks` are those from the oldest with a retained row up to there
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
-    rows: VecDeque<KeptRow>,
+    /// Raft indexes of the retained batches.
+    indexes: VecDeque<u64>,
+    /// The number of the oldest retained batch.
+    first: usize,
+    blocks: VecDeque<Block>,
+    open: Vec<KeptRow>,
+    block_rows: usize,
     retained_max: usize,
     last_index: u64,
     last_window: Option<(u64, Window)>,
     exported_index: u64,
     chain: Chain,
+    /// Raft index of the newest batch that says how members are judged; 0: none yet.
+    said_scoring: u64,
     standings: BTreeMap<MemberId, Standing>,
     gaps: VecDeque<Gap>,
 }
@@ -172,20 +110,39 @@ impl Ledger {
     /// An empty ledger.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_retained_max(RETAINED_BATCHES_MAX)
+        Self::with_limits(RETAINED_BATCHES_MAX, BLOCK_ROWS)
     }
 
-    fn with_retained_max(retained_max: usize) -> Self {
+    fn with_limits(retained_max: usize, block_rows: usize) -> Self {
         Self {
-            rows: VecDeque::new(),
+            indexes: VecDeque::new(),
+            first: 0,
+            blocks: VecDeque::new(),
+            open: Vec::new(),
+            block_rows,
             retained_max,
             last_index: 0,
             last_window: None,
             exported_index: 0,
             chain: Chain::default(),
+            said_scoring: 0,
             standings: BTreeMap::new(),
             gaps: VecDeque::new(),
         }
+    }
+
+    /// The number of the open block and what it says, once it is full: the next batch makes it one
+    /// of those on disk, whatever becomes of that batch.
+    #[must_use]
+    pub fn full_block(&self) -> Option<(u64, Vec<u8>)> {
+        self.is_full()
+            .then(|| (self.open_block(), encode_block(&self.open)))
+    }
+
+    /// The number of the oldest block with a retained batch: earlier ones are never asked for again.
+    #[must_use]
+    pub fn oldest_block(&self) -> u64 {
+        (self.first / self.block_rows) as u64
     }
 
     /// Applies the batch of a committed entry, by the replicated `scoring`. A batch is counted once,
@@ -197,6 +154,10 @@ impl Ledger {
         batch: &LedgerBatch,
         scoring: &Scoring,
     ) -> Applied {
+        if self.is_full() {
+            self.blocks.push_back(Block::of(&self.open));
+            self.open.clear();
+        }
         if batch.term != entry_term {
             return Applied::Ignored(Ignored::ForeignTerm);
         }
@@ -208,14 +169,17 @@ impl Ledger {
         self.last_index = index;
         self.last_window = Some(window);
         let encoded = batch.encode();
-        self.chain = self.chain.after_encoded(index, &encoded);
-        self.rows.push_back(KeptRow {
+        self.open.push(KeptRow {
             index,
-            chain: self.chain,
+            before: self.chain,
             at_unix_ms: batch.at_unix_ms,
-            says_scoring: batch.scoring.is_some(),
-            batch: encoded.into(),
+            batch: encoded.as_slice().into(),
         });
+        self.indexes.push_back(index);
+        self.chain = self.chain.after_encoded(index, &encoded);
+        if batch.scoring.is_some() {
+            self.said_scoring = index;
+        }
         self.drop_beyond_cap();
         Applied::Applied
     }
@@ -283,65 +247,58 @@ impl Ledger {
     /// How many batches wait for their export.
     #[must_use]
     pub fn pending(&self) -> u64 {
-        (self.rows.len() - self.first_after(self.exported_index)) as u64
+        (self.indexes.len() - self.first_after(self.exported_index)) as u64
     }
 
     /// The first `max` batches behind `index`.
-    #[must_use]
     pub fn batches_after(&self, index: u64, max: usize) -> Rows {
-        let rows = self.rows.range(self.first_after(index)..);
-        Rows(rows.take(max).cloned().collect())
+        let start = self.first_after(index);
+        self.select(start..self.indexes.len().min(start.saturating_add(max)))
+    }
+
+    /// The first batches behind `index` up to the cursor, at most `max`.
+    pub fn exported_after(&self, index: u64, max: usize) -> Rows {
+        let (start, end) = (
+            self.first_after(index),
+            self.first_after(self.exported_index),
+        );
+        self.select(start..end.min(start.saturating_add(max)))
     }
 
     /// The first `limit` batches from `from_index` on.
-    #[must_use]
     pub fn rows(&self, from_index: u64, limit: usize) -> Rows {
-        match from_index.checked_sub(1) {
-            Some(before) => self.batches_after(before, limit),
-            None => self.batches_after(0, limit),
-        }
+        self.batches_after(from_index.saturating_sub(1), limit)
     }
 
     /// The Raft index of the oldest retained batch; 0: none.
     #[must_use]
     pub fn oldest_index(&self) -> u64 {
-        self.rows.front().map_or(0, |row| row.index)
+        self.indexes.front().copied().unwrap_or(0)
     }
 
     /// The last `limit` batches, oldest first.
-    #[must_use]
     pub fn last_rows(&self, limit: usize) -> Rows {
-        let rows = self.rows.range(self.rows.len().saturating_sub(limit)..);
-        Rows(rows.cloned().collect())
+        let all = self.indexes.len();
+        self.select(all.saturating_sub(limit)..all)
     }
 
-    /// The hash of all batches before the first one from `index` on; `None` where that isn't known
-    /// any more.
-    #[must_use]
-    pub fn chain_before(&self, index: u64) -> Option<Chain> {
-        let at = self.first_after(index.saturating_sub(1));
-        let Some(before) = at.checked_sub(1) else {
-            let is_first =
-                |row: &KeptRow| Chain::default().after_encoded(row.index, &row.batch) == row.chain;
-            let begins = self.rows.front().is_none_or(is_first);
-            return begins.then(Chain::default);
-        };
-        self.rows.get(before).map(|row| row.chain)
-    }
-
-    /// Rows by which a loss in MongoDB shows, of the exported ones since `since_unix_ms`: the
-    /// oldest, the newest, and the newest that says how members are judged.
-    #[must_use]
+    /// Rows by which a loss in MongoDB shows, of the exported ones: of those since `since_unix_ms` the
+    /// first (or, where the beginning of a block is older, the last of that block), the newest, and
+    /// the newest that says how members are judged.
     pub fn exported_samples(&self, since_unix_ms: u64) -> Rows {
-        let exported = self.rows.range(..self.first_after(self.exported_index));
-        let mut lasting = exported
-            .clone()
-            .filter(|row| row.at_unix_ms >= since_unix_ms);
-        let oldest = lasting.next();
-        let newest = lasting.next_back();
-        let said = exported.rev().find(|row| row.says_scoring);
-        let samples = oldest.into_iter().chain(newest).chain(said);
-        Rows(samples.cloned().collect())
+        let exported = self.first_after(self.exported_index);
+        let said = self.indexes.binary_search(&self.said_scoring).ok();
+        let places = [
+            self.first_since(since_unix_ms),
+            exported.checked_sub(1),
+            said,
+        ];
+        let places: BTreeSet<usize> = places.into_iter().flatten().collect();
+        let mut samples = Rows::default();
+        for at in places.range(..exported) {
+            samples.append(self.select(*at..at + 1));
+        }
+        samples
     }
 
     /// The score of every member that was judged, by ID.
@@ -375,42 +332,47 @@ impl Ledger {
     /// When one doesn't hold.
     pub fn check_invariants(&self) {
         assert!(
-            self.rows.len() <= self.retained_max,
+            self.indexes.len() <= self.retained_max,
             "more rows than the cap"
         );
-        let rows: Vec<LedgerRow> = self.rows.iter().map(KeptRow::decode).collect();
-        let place = |row: &LedgerRow| (row.index, row.batch.term, row.batch.window);
-        let rises = |(a, b): (&LedgerRow, &LedgerRow)| {
-            let (a, b) = (place(a), place(b));
-            a.0 < b.0 && (a.1, a.2) < (b.1, b.2)
-        };
+        let rises = self.indexes.iter().is_sorted_by(|a, b| a < b);
+        assert!(rises, "indexes don't rise");
         assert!(
-            rows.iter().zip(rows.iter().skip(1)).all(rises),
-            "rows don't rise"
-        );
-        assert!(
-            self.rows
+            self.indexes
                 .back()
-                .is_none_or(|row| row.index <= self.last_index)
+                .is_none_or(|index| *index <= self.last_index)
         );
         assert!(
             self.exported_index <= self.last_index,
             "exported what doesn't exist"
         );
+        assert_eq!(self.open_from() % self.block_rows, 0);
+        assert!(self.open.len() <= self.block_rows);
+        if !self.blocks.is_empty() {
+            assert_eq!(
+                self.oldest_block() + self.blocks.len() as u64,
+                self.open_block()
+            );
+        }
+        let open = self.open.iter().rev().map(|row| row.index);
         assert!(
-            self.rows.back().is_none_or(|row| row.chain == self.chain),
-            "the chain ends elsewhere"
+            self.indexes
+                .iter()
+                .rev()
+                .zip(open)
+                .all(|(index, open)| *index == open)
         );
-        for (row, next) in rows.iter().zip(rows.iter().skip(1)) {
-            assert_eq!(next.chain, row.chain.after(next.index, &next.batch));
+        for (row, next) in self.open.iter().zip(self.open.iter().skip(1)) {
+            let chain = row.before.after_encoded(row.index, &row.batch);
+            assert_eq!(next.before, chain);
         }
         let mut free_from = 0;
         for gap in &self.gaps {
             assert!(gap.first_index >= free_from && gap.first_index <= gap.last_index);
             assert!(
-                self.rows
+                self.indexes
                     .front()
-                    .is_none_or(|row| gap.last_index < row.index)
+                    .is_none_or(|first| gap.last_index < *first)
             );
             free_from = gap.last_index + 1;
         }
@@ -418,17 +380,71 @@ impl Ledger {
     }
 
     fn first_after(&self, index: u64) -> usize {
-        self.rows.partition_point(|row| row.index <= index)
+        self.indexes.partition_point(|row| *row <= index)
+    }
+
+    /// The number of the first batch of the open block.
+    fn open_from(&self) -> usize {
+        self.first + self.indexes.len() - self.open.len()
+    }
+
+    fn open_block(&self) -> u64 {
+        (self.open_from() / self.block_rows) as u64
+    }
+
+    fn is_full(&self) -> bool {
+        self.open.len() >= self.block_rows
+    }
+
+    /// Rows by their places among the retained ones.
+    fn select(&self, places: Range<usize>) -> Rows {
+        let open_from = self.open_from();
+        let (mut at, end) = (self.first + places.start, self.first + places.end);
+        let mut rows = Rows::default();
+        while at < end.min(open_from) {
+            let begin = at - at % self.block_rows;
+            let behind = end.min(begin + self.block_rows);
+            let number = (begin / self.block_rows) as u64;
+            rows.blocks.push((number, at - begin..behind - begin));
+            at = behind;
+        }
+        if at < end {
+            let open = &self.open[at - open_from..end - open_from];
+            rows.open = open.to_vec();
+        }
+        rows
+    }
+
+    /// The place of the first row since a time, or of one soon after.
+    fn first_since(&self, unix_ms: u64) -> Option<usize> {
+        let open_from = self.open_from();
+        let begins = (0..open_from).step_by(self.block_rows);
+        let begins = begins.skip(self.first / self.block_rows);
+        for (begin, block) in begins.zip(&self.blocks) {
+            if block.from_unix_ms >= unix_ms {
+                return Some(begin.saturating_sub(self.first));
+            }
+            if block.until_unix_ms >= unix_ms {
+                return Some(begin + self.block_rows - 1 - self.first);
+            }
+        }
+        let mut open = self.open.iter().zip(open_from..);
+        let found = open.find(|(row, at)| *at >= self.first && row.at_unix_ms >= unix_ms);
+        found.map(|(_, at)| at - self.first)
     }
 
     /// The oldest rows go first; they are the exported ones, because the cursor only rises.
     fn drop_beyond_cap(&mut self) {
-        while self.rows.len() > self.retained_max {
-            let Some(row) = self.rows.pop_front() else {
+        while self.indexes.len() > self.retained_max {
+            let Some(index) = self.indexes.pop_front() else {
                 return;
             };
-            if row.index > self.exported_index {
-                self.record_gap(row.index);
+            if self.first % self.block_rows == self.block_rows - 1 {
+                self.blocks.pop_front();
+            }
+            self.first += 1;
+            if index > self.exported_index {
+                self.record_gap(index);
             }
         }
     }

@@ -12,16 +12,18 @@ mod retention;
 mod server;
 mod tls;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Collection};
 use raftery_behaviour::{MemberId, Observation, RULES, Reason, Scoring, Verdict, Window};
 use raftery_ledger::{
     Batches, Chain, ExportError, ExportLoop, ExportSettings, ExportStatus, Exporter, INTERVALS,
-    Ledger, LedgerBatch, LedgerRow, MarkError, REWARDS, SCHEMA, Source,
+    Ledger, LedgerBatch, LedgerRow, MarkError, REWARDS, ReadError, Rows, SCHEMA, Source,
 };
 use server::MongoServer;
 use tokio::sync::{Notify, watch};
@@ -272,42 +274,59 @@ async fn a_server_that_stopped_answering_holds_nothing_up_for_long() {
     assert_stored_once(&server, 4).await;
 }
 
+/// A ledger with its disk.
+#[derive(Default)]
+struct Kept {
+    ledger: Ledger,
+    blocks: HashMap<u64, Bytes>,
+}
+
+impl Kept {
+    fn decode(&self, rows: Rows) -> Result<Vec<LedgerRow>, ReadError> {
+        let block = |number| self.blocks.get(&number).cloned().ok_or(number);
+        Ok(rows.load(block).unwrap().decode().unwrap())
+    }
+}
+
 /// A ledger as the server would hold it: the cursor moves when it is "replicated".
 #[derive(Clone, Default)]
 struct Replicated(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    ledger: Mutex<Ledger>,
+    kept: Mutex<Kept>,
     changed: Notify,
 }
 
 impl Replicated {
     fn append(&self, from: u64, to: u64) {
         for row in rows(from, to) {
-            let mut ledger = self.0.ledger.lock().unwrap();
-            ledger.apply_batch(row.index, 1, &row.batch, &Scoring::default());
+            let mut kept = self.0.kept.lock().unwrap();
+            if let Some((number, bytes)) = kept.ledger.full_block() {
+                kept.blocks.insert(number, Bytes::from(bytes));
+            }
+            kept.ledger
+                .apply_batch(row.index, 1, &row.batch, &Scoring::default());
         }
         self.0.changed.notify_one();
     }
 
     fn exported_index(&self) -> u64 {
-        self.0.ledger.lock().unwrap().exported_index()
+        self.0.kept.lock().unwrap().ledger.exported_index()
     }
 }
 
 impl Source for Replicated {
-    async fn next_batches(&self, max: usize) -> Batches {
+    async fn next_batches(&self, max: usize) -> Result<Batches, ReadError> {
         loop {
             let changed = self.0.changed.notified();
             {
-                let ledger = self.0.ledger.lock().unwrap();
-                if ledger.pending() > 0 {
-                    let rows = ledger.batches_after(ledger.exported_index(), max).decode();
-                    return Batches {
-                        rows,
-                        pending: ledger.pending(),
-                    };
+                let kept = self.0.kept.lock().unwrap();
+                let pending = kept.ledger.pending();
+                if pending > 0 {
+                    let cursor = kept.ledger.exported_index();
+                    let rows = kept.decode(kept.ledger.batches_after(cursor, max))?;
+                    return Ok(Batches { rows, pending });
                 }
             }
             changed.await;
@@ -315,23 +334,18 @@ impl Source for Replicated {
     }
 
     async fn mark_exported(&self, index: u64) -> Result<(), MarkError> {
-        self.0.ledger.lock().unwrap().mark_exported(index);
+        self.0.kept.lock().unwrap().ledger.mark_exported(index);
         Ok(())
     }
 
-    fn exported_samples(&self, since_unix_ms: u64) -> Vec<LedgerRow> {
-        self.0
-            .ledger
-            .lock()
-            .unwrap()
-            .exported_samples(since_unix_ms)
-            .decode()
+    fn exported_samples(&self, since_unix_ms: u64) -> Result<Vec<LedgerRow>, ReadError> {
+        let kept = self.0.kept.lock().unwrap();
+        kept.decode(kept.ledger.exported_samples(since_unix_ms))
     }
 
-    fn exported_after(&self, index: u64, max: usize) -> Vec<LedgerRow> {
-        let ledger = self.0.ledger.lock().unwrap();
-        let rows = ledger.batches_after(index, max);
-        rows.up_to(ledger.exported_index()).decode()
+    fn exported_after(&self, index: u64, max: usize) -> Result<Vec<LedgerRow>, ReadError> {
+        let kept = self.0.kept.lock().unwrap();
+        kept.decode(kept.ledger.exported_after(index, max))
     }
 }
 

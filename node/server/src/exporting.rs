@@ -4,7 +4,8 @@
 use std::sync::{Arc, OnceLock, RwLock, Weak};
 
 use raftery_ledger::{
-    Batches, ExportLoop, ExportSettings, ExportStatus, LedgerRow, MarkError, Source,
+    Batches, ExportLoop, ExportSettings, ExportStatus, Ledger, LedgerRow, MarkError, ReadError,
+    Rows, Source,
 };
 use raftery_raft::{LogIndex, RoleKind};
 use tokio::sync::watch;
@@ -45,24 +46,33 @@ struct AppliedLedger {
     running: Arc<OnceLock<Weak<Running>>>,
 }
 
+impl AppliedLedger {
+    fn ledger<T>(&self, what: impl FnOnce(&Ledger) -> T) -> T {
+        let state = self.state.read().expect("no holder of the lock panics");
+        what(&state.meta.ledger)
+    }
+
+    fn read(&self, which: impl FnOnce(&Ledger) -> Rows) -> Result<Vec<LedgerRow>, ReadError> {
+        let loaded = {
+            let state = self.state.read().expect("no holder of the lock panics");
+            state.load(which(&state.meta.ledger))
+        };
+        // Decoding many batches must not hold up who applies the next ones.
+        let decoded = loaded.and_then(|rows| Ok(rows.decode()?));
+        decoded.map_err(|error| ReadError(error.to_string()))
+    }
+}
+
 impl Source for AppliedLedger {
-    async fn next_batches(&self, max: usize) -> Batches {
+    async fn next_batches(&self, max: usize) -> Result<Batches, ReadError> {
         let mut applied = self.applied.clone();
         loop {
             applied.mark_unchanged();
-            let (rows, pending) = {
-                let state = self.state.read().expect("no holder of the lock panics");
-                let cursor = state.meta.ledger.exported_index();
-                (
-                    state.meta.ledger.batches_after(cursor, max),
-                    state.meta.ledger.pending(),
-                )
-            };
+            let pending = self.ledger(Ledger::pending);
             if pending > 0 {
-                return Batches {
-                    rows: rows.decode(),
-                    pending,
-                };
+                let next = |ledger: &Ledger| ledger.batches_after(ledger.exported_index(), max);
+                let rows = self.read(next)?;
+                return Ok(Batches { rows, pending });
             }
             if applied.changed().await.is_err() {
                 // The node is going down; so is whoever waits here.
@@ -80,22 +90,12 @@ impl Source for AppliedLedger {
             .map_err(|error| MarkError(error.to_string()))
     }
 
-    fn exported_samples(&self, since_unix_ms: u64) -> Vec<LedgerRow> {
-        let samples = {
-            let state = self.state.read().expect("no holder of the lock panics");
-            state.meta.ledger.exported_samples(since_unix_ms)
-        };
-        samples.decode()
+    fn exported_samples(&self, since_unix_ms: u64) -> Result<Vec<LedgerRow>, ReadError> {
+        self.read(|ledger| ledger.exported_samples(since_unix_ms))
     }
 
-    fn exported_after(&self, index: u64, max: usize) -> Vec<LedgerRow> {
-        let rows = {
-            let state = self.state.read().expect("no holder of the lock panics");
-            let ledger = &state.meta.ledger;
-            let rows = ledger.batches_after(index, max);
-            rows.up_to(ledger.exported_index())
-        };
-        rows.decode()
+    fn exported_after(&self, index: u64, max: usize) -> Result<Vec<LedgerRow>, ReadError> {
+        self.read(|ledger| ledger.exported_after(index, max))
     }
 }
 

@@ -271,8 +271,9 @@ async fn ledger(State(handle): State<Handle>, query: Query<LedgerQuery>) -> Resp
         ),
     };
     match handle.ledger_page(part, limit.min(BATCHES_MAX)) {
-        Some(page) => Json(page).into_response(),
-        None => (
+        Ok(Some(page)) => Json(page).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        Ok(None) => (
             StatusCode::SERVICE_UNAVAILABLE,
             CannotServe::Blank.to_string(),
         )

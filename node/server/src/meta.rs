@@ -66,9 +66,9 @@ struct Encoded {
 }
 
 /// Before a cluster version was ever raised: what builds without cluster versions would read, which
-/// such a cluster may go back to. (1 to 4 had other ledgers in them; no release wrote them.)
-const LAYOUT_FIRST: u8 = 5;
-const LAYOUT_CLUSTER_VERSION: u8 = 6;
+/// such a cluster may go back to. (1 to 6 had other ledgers in them; no release wrote them.)
+const LAYOUT_FIRST: u8 = 7;
+const LAYOUT_CLUSTER_VERSION: u8 = 8;
 
 /// What an entry says to [`Meta`].
 #[derive(Clone, Debug)]

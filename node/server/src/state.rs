@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use raftery_fs::RealFs;
+use raftery_ledger::{BlockError, LoadedRows, Rows};
 use raftery_raft::{Entry, LogId, LogIndex, Payload, SnapshotMeta, Term};
 use raftery_store::{
-    AppliedId, Checkpoint, Opened, ReceivedSnapshot, Retired, Snapshot, Store, StoreIoError,
+    AppliedId, Blob, Checkpoint, Opened, ReceivedSnapshot, Retired, Snapshot, Store, StoreIoError,
     StoreOptions,
 };
 
@@ -22,6 +23,12 @@ pub enum StateError {
     /// An entry, or what was recorded of one, can't be understood.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// A block of the ledger that should be on the disk isn't.
+    #[error("the store lacks block {0} of the ledger")]
+    NoBlock(u64),
+    /// A block of the ledger says something else.
+    #[error(transparent)]
+    Block(#[from] BlockError),
 }
 
 impl StateError {
@@ -30,12 +37,12 @@ impl StateError {
     pub fn is_out_of_space(&self) -> bool {
         match self {
             Self::Store(error) => error.is_out_of_space(),
-            Self::Command(_) => false,
+            Self::Command(_) | Self::NoBlock(_) | Self::Block(_) => false,
         }
     }
 }
 
-/// Everything that entries change.
+/// Everything that entries change. Of the ledger, the store keeps all but the newest batches.
 #[derive(Debug)]
 pub struct State {
     /// Keys and values.
@@ -60,7 +67,9 @@ impl State {
         let options = StoreOptions::default();
         if let Some((store, opened)) = Store::open(RealFs, &dir, options)? {
             let meta = meta_of(&opened)?;
-            return Ok(Self { store, meta });
+            let mut state = Self { store, meta };
+            state.drop_blocks();
+            return Ok(state);
         }
         let meta = Meta::default();
         let store = Store::create(RealFs, &dir, options, meta.encode()?)?;
@@ -87,7 +96,7 @@ impl State {
         let at = applied_id(entry.id);
         let change = match &entry.payload {
             Payload::Blank => {
-                self.store.note(at, None)?;
+                self.store.note(at, None, None)?;
                 return Ok(Outcome::Done);
             }
             Payload::Data(data) => match command::decode(data)? {
@@ -97,8 +106,35 @@ impl State {
             Payload::ConfChange(change) => Change::Membership(change.clone()),
         };
         // First what the disk may have no room for: the caller tries again, from the beginning.
-        self.store.note(at, Change::encode(entry).as_deref())?;
-        Ok(self.meta.apply(entry.id, change)?)
+        let block = match &change {
+            Change::Command(Command::Ledger(_)) => self.meta.ledger.full_block(),
+            Change::Command(_) | Change::Membership(_) => None,
+        };
+        let blob = block.as_ref().map(|(number, bytes)| Blob {
+            number: *number,
+            bytes,
+        });
+        self.store
+            .note(at, Change::encode(entry).as_deref(), blob)?;
+        let outcome = self.meta.apply(entry.id, change)?;
+        self.drop_blocks();
+        Ok(outcome)
+    }
+
+    /// Reads what of the ledger is on the disk.
+    ///
+    /// # Errors
+    /// [`StateError::Store`] when the disk refuses; [`StateError::NoBlock`].
+    pub fn load(&self, rows: Rows) -> Result<LoadedRows, StateError> {
+        rows.load(|number| {
+            let block = self.store.blob(number)?;
+            block.ok_or(StateError::NoBlock(number))
+        })
+    }
+
+    fn drop_blocks(&mut self) {
+        self.store
+            .drop_blobs_before(self.meta.ledger.oldest_block());
     }
 
     /// A manifest as of now, to be written beside the work.
@@ -136,6 +172,7 @@ impl State {
         let meta = Meta::decode(received.meta())?;
         let (_, retired) = self.store.install(received)?;
         self.meta = meta;
+        self.drop_blocks();
         Ok(retired)
     }
 }
@@ -167,3 +204,7 @@ pub fn log_id(id: AppliedId) -> LogId {
         index: LogIndex(id.index),
     }
 }
+
+#[cfg(test)]
+#[path = "state_test.rs"]
+mod state_test;

@@ -66,11 +66,11 @@ impl Machine {
         };
         if let Payload::ConfChange(change) = &entry.payload {
             self.membership.activate(entry.id.index, change);
-            self.store.note(at, Some(&encode(&self.membership)))?;
+            self.store.note(at, Some(&encode(&self.membership)), None)?;
             return Ok(None);
         }
         let Some(write) = Write::of(&entry.payload) else {
-            self.store.note(at, None)?;
+            self.store.note(at, None, None)?;
             return Ok(None);
         };
         let result = self

@@ -287,10 +287,11 @@ pub(crate) fn tombstone_bytes(key: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Put;
+    use crate::record::{Put, Space};
 
     fn write(main: i64) -> (Kept, Attributes) {
         let record = Record {
+            space: Space::Keys,
             key: b"key",
             revision: Revision { main, sub: 0 },
             put: Some(Put {

@@ -371,7 +371,7 @@ mod tests {
 
     use super::*;
     use crate::history::Slot;
-    use crate::record::Put;
+    use crate::record::{Put, Space};
 
     #[test]
     fn a_change_takes_32_bytes() {
@@ -389,6 +389,7 @@ mod tests {
             });
             let at = Revision { main: 7, sub: 3 };
             let record = Record {
+                space: Space::Keys,
                 key: b"key",
                 revision: at,
                 put,

@@ -23,7 +23,8 @@
 //!
 //! Keys, what is known about their newest write, and where each older one lies are in memory: some
 //! 170 bytes for a key of 24, 130 for its second revision, 60 to 70 for each if there are many.
-//! Values are on disk, in the page cache while they are in use. An entry is one frame with one
+//! Values are on disk, in the page cache while they are in use; so are blobs, bytes of the caller's
+//! under numbers that it drops when it needs them no more ([`Store::note`], [`Store::blob`]). An entry is one frame with one
 //! checksum, so half an entry is never recovered. Nobody who applies waits for a sync: after a
 //! crash the store is what it was after some entry, at or behind the last that was durable, and
 //! the Raft log has the rest. Files: the modules `frame`, `record`, `segment`, `manifest` and
@@ -44,6 +45,7 @@
 //! ```
 
 mod applied;
+mod blobs;
 mod chunked_queue;
 mod error;
 mod files;
@@ -78,6 +80,7 @@ mod store_test;
 mod testing;
 
 pub use applied::AppliedId;
+pub use blobs::Blob;
 pub use error::{ReadError, RequestError, SnapshotError, StoreError, StoreIoError};
 pub use op::{
     Compare, CompareResult, CompareTarget, DeleteRangeOp, KeyRange, PutOp, RangeOp, SortOrder,

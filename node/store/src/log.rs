@@ -11,6 +11,7 @@ use bytes::Bytes;
 use raftery_fs::Fs;
 
 use crate::AppliedId;
+use crate::blobs::{self, Blobs};
 use crate::error::StoreIoError;
 use crate::frame::{FrameAt, FrameWriter, Kind};
 use crate::history::{Attributes, Kept, Location, Slot};
@@ -29,7 +30,7 @@ pub(crate) struct Held<F: Fs> {
     pub(crate) bytes: u64,
     /// Bytes of all its records.
     pub(crate) record_bytes: u64,
-    /// Bytes of records that the index names.
+    /// Bytes of records that the index names, and of blobs.
     pub(crate) live_bytes: u64,
     /// Bytes of tombstones that the index doesn't name: they may bury something older.
     pub(crate) buried_bytes: u64,
@@ -54,7 +55,7 @@ impl<F: Fs> Held<F> {
         }
     }
 
-    /// A record that the index named is no longer named.
+    /// A record that was named is no longer named.
     pub(crate) fn release(&mut self, key: &[u8], write: &Kept) {
         let bytes = write.record_bytes(key);
         self.live_bytes -= bytes;
@@ -104,7 +105,7 @@ impl<F: Fs> Table<F> {
 
 /// Invariants:
 /// - `order` rises by segment number; its last is the one that is written
-/// - what the index names is in a segment of the table, or in the buffer
+/// - what the index names is in a segment of the table, or in the buffer; so are the blobs
 /// - `durable <= flushed_applied <= applied`
 pub(crate) struct Log<F: Fs> {
     pub(crate) fs: Arc<F>,
@@ -290,7 +291,7 @@ impl<F: Fs> Log<F> {
     }
 
     /// Asserts the invariants listed at the type, and that live bytes are counted right.
-    pub(crate) fn check_invariants(&self, index: &Index) {
+    pub(crate) fn check_invariants(&self, index: &Index, blobs: &Blobs) {
         assert!(self.durable <= self.flushed_applied && self.flushed_applied <= self.applied);
         let numbers = |slot: &Slot| self.table.get(*slot).segment.id.number;
         assert!(self.order.iter().map(numbers).is_sorted_by(|a, b| a < b));
@@ -299,6 +300,10 @@ impl<F: Fs> Log<F> {
             for write in history.writes() {
                 *live.entry(write.location.slot).or_default() += write.record_bytes(key);
             }
+        }
+        for (number, kept) in blobs.iter() {
+            let bytes = kept.record_bytes(&blobs::key_of(number));
+            *live.entry(kept.location.slot).or_default() += bytes;
         }
         for slot in &self.order {
             let held = self.table.get(*slot);

@@ -93,6 +93,7 @@ impl<F: Fs> Store<F> {
     ) -> Result<(Opened, Retired<F>), StoreIoError> {
         let Loaded {
             index,
+            blobs,
             log,
             manifest,
             later,
@@ -112,6 +113,7 @@ impl<F: Fs> Store<F> {
             dir: std::mem::replace(&mut self.log, log).dir,
         };
         self.index = index;
+        self.blobs = blobs;
         Ok((opened, retired))
     }
 }

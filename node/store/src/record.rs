@@ -6,11 +6,11 @@
 //! ```text
 //! offset size
 //!      0    4  CRC-32C of bytes 4 to the end of the value
-//!      4    1  kind: 1 put, 2 tombstone
+//!      4    1  kind: 1 put, 2 tombstone, 3 blob: bytes that are the caller's
 //!      5    3  zero
 //!      8    4  length of the key in bytes
 //!     12    4  length of the value in bytes; 0 in a tombstone
-//!     16    8  revision
+//!     16    8  revision; of a blob: its number, which is its key too, big-endian
 //!     24    4  place among the writes of this revision, from 0
 //!     28    4  zero
 //!     32    8  create revision; 0 in a tombstone
@@ -31,10 +31,21 @@ use crate::le::{i64_at, u32_at};
 const HEADER_BYTES: usize = 56;
 const PUT: u8 = 1;
 const TOMBSTONE: u8 = 2;
+const BLOB: u8 = 3;
+
+/// What a record's key is a name in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Space {
+    /// Clients' keys.
+    Keys,
+    /// The caller's blobs; none is ever deleted by a record.
+    Blobs,
+}
 
 /// What one write did to one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record<'a> {
+    pub(crate) space: Space,
     pub(crate) key: &'a [u8],
     pub(crate) revision: Revision,
     /// `None`: the key was deleted.
@@ -66,7 +77,11 @@ impl<'a> Record<'a> {
             value: &[],
         });
         let mut header = [0; HEADER_BYTES];
-        header[4] = if self.put.is_some() { PUT } else { TOMBSTONE };
+        header[4] = match (self.space, self.put) {
+            (Space::Keys, Some(_)) => PUT,
+            (Space::Keys, None) => TOMBSTONE,
+            (Space::Blobs, _) => BLOB,
+        };
         header[8..12].copy_from_slice(&length(self.key).to_le_bytes());
         header[12..16].copy_from_slice(&length(put.value).to_le_bytes());
         header[16..24].copy_from_slice(&self.revision.main.to_le_bytes());
@@ -96,21 +111,28 @@ impl<'a> Record<'a> {
         let header = bytes.get(..HEADER_BYTES)?;
         let body = bytes.get(HEADER_BYTES..HEADER_BYTES + Self::body_bytes(header)?)?;
         let (key, value) = body.split_at(u32_at(header, 8) as usize);
-        let put = match header[4] {
-            PUT => Some(Put {
-                create_revision: i64_at(header, 32),
-                version: i64_at(header, 40),
-                lease: i64_at(header, 48),
-                value,
-            }),
-            TOMBSTONE => None,
+        let put = Put {
+            create_revision: i64_at(header, 32),
+            version: i64_at(header, 40),
+            lease: i64_at(header, 48),
+            value,
+        };
+        let (space, put) = match header[4] {
+            PUT => (Space::Keys, Some(put)),
+            TOMBSTONE => (Space::Keys, None),
+            BLOB => (Space::Blobs, Some(put)),
             _ => return None,
         };
         let revision = Revision {
             main: i64_at(header, 16),
             sub: u32_at(header, 24),
         };
-        let record = Self { key, revision, put };
+        let record = Self {
+            space,
+            key,
+            revision,
+            put,
+        };
         let bytes_used = record_bytes(key.len(), value.len());
         (bytes_used <= bytes.len()).then_some((record, bytes_used))
     }
@@ -140,6 +162,7 @@ mod tests {
 
     fn put() -> Record<'static> {
         Record {
+            space: Space::Keys,
             key: b"key",
             revision: Revision { main: 9, sub: 2 },
             put: Some(Put {
@@ -154,16 +177,23 @@ mod tests {
     #[test]
     fn a_record_reads_as_it_was_written() {
         let tombstone = Record { put: None, ..put() };
+        let blob = Record {
+            space: Space::Blobs,
+            ..put()
+        };
         let mut bytes = Vec::new();
         put().encode(&mut bytes);
         let first = bytes.len();
         tombstone.encode(&mut bytes);
+        let second = bytes.len();
+        blob.encode(&mut bytes);
         assert_eq!(first, record_bytes(3, 5));
         assert_eq!(Record::decode(&bytes), Some((put(), first)));
         assert_eq!(
             Record::decode(&bytes[first..]),
             Some((tombstone, record_bytes(3, 0)))
         );
+        assert_eq!(Record::decode(&bytes[second..]), Some((blob, first)));
     }
 
     #[test]

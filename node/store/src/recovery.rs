@@ -19,6 +19,7 @@ use bytes::Bytes;
 use raftery_fs::{Fs, FsFile};
 
 use crate::AppliedId;
+use crate::blobs::Blobs;
 use crate::error::StoreIoError;
 use crate::files::sweep_segments;
 use crate::frame::{Frame, Frames, Kind};
@@ -26,6 +27,7 @@ use crate::history::{Location, Slot};
 use crate::index::{Index, Pushed};
 use crate::log::{Held, Log, Table};
 use crate::manifest::{Manifest, life_dir};
+use crate::record::Space;
 use crate::segment::{DATA_START, Segment, SegmentId};
 use crate::store::StoreOptions;
 
@@ -35,6 +37,7 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// What the files say.
 pub(crate) struct Loaded<F: Fs> {
     pub(crate) index: Index,
+    pub(crate) blobs: Blobs,
     pub(crate) log: Log<F>,
     pub(crate) manifest: Manifest,
     /// Meta bytes of entries behind the manifest's `applied`.
@@ -52,6 +55,7 @@ pub(crate) fn load<F: Fs>(
     let dir = life_dir(root, manifest.life);
     let mut reader = Reader {
         index: Index::new(manifest.revision, manifest.compact_revision),
+        blobs: Blobs::default(),
         table: Table::new(),
         order: Vec::new(),
         manifest_applied: manifest.applied,
@@ -90,6 +94,7 @@ pub(crate) fn load<F: Fs>(
     }
     let Reader {
         index,
+        blobs,
         table,
         order,
         applied,
@@ -123,6 +128,7 @@ pub(crate) fn load<F: Fs>(
     };
     Ok(Loaded {
         index,
+        blobs,
         log,
         manifest,
         later,
@@ -157,6 +163,7 @@ struct Read {
 
 struct Reader<F: Fs> {
     index: Index,
+    blobs: Blobs,
     table: Table<F>,
     order: Vec<Slot>,
     manifest_applied: AppliedId,
@@ -225,13 +232,19 @@ impl<F: Fs> Reader<F> {
         for (at, record) in frame.records() {
             let (record, bytes) = record.ok_or("a record makes no sense")?;
             let location = Location::new(slot, frame.records_at + at as u64);
+            let held = self.table.get_mut(slot);
+            held.record_bytes += bytes as u64;
+            held.live_bytes += bytes as u64;
+            if record.space == Space::Blobs {
+                if !self.blobs.push(&record, location) {
+                    return Err("a blob isn't newer than those before it");
+                }
+                continue;
+            }
             let Some(Pushed { key, .. }) = self.index.push(&record, location) else {
                 return Err("a record isn't newer than those before it");
             };
             self.index.revision = self.index.revision.max(record.revision.main);
-            let held = self.table.get_mut(slot);
-            held.record_bytes += bytes as u64;
-            held.live_bytes += bytes as u64;
             if record.revision.main <= self.index.compact_revision {
                 let table = &mut self.table;
                 self.index.compact_while_loading(&key, |key, write| {

@@ -13,9 +13,9 @@
 //! A crash at any point leaves the old segments or the new one, whole: the manifest names either.
 //! What is left of the others goes at the next start.
 //!
-//! A record is dead when a compaction took it out of the index. Before the manifest drops it,
-//! that compaction's entry is made durable: no crash may bring back a state before the
-//! compaction with records missing. A tombstone that the index doesn't name any more stays while
+//! A record is dead when a compaction took it out of the index, or when its blob was dropped. Before
+//! the manifest drops it, the entry that did that is made durable: no crash may bring back a state
+//! before it with records missing. A tombstone that the index doesn't name any more stays while
 //! an older segment may hold a put that it buries, else the put would come back to life at the
 //! next start. Only a rewrite that begins with the oldest segment drops it.
 
@@ -32,6 +32,7 @@ use crate::frame::{FrameAt, FrameWriter, Frames, Kind};
 use crate::history::{Location, Revision, Slot};
 use crate::key::Key;
 use crate::manifest::{ManifestFile, Sealed};
+use crate::record::Space;
 use crate::segment::{DATA_START, Segment, SegmentId};
 use crate::sync::{SyncPoint, Synced};
 
@@ -121,6 +122,7 @@ enum Verdict {
     /// The index doesn't name it, but it may bury something older.
     Buries,
     Live {
+        space: Space,
         key: Key,
         revision: Revision,
         is_tombstone: bool,
@@ -141,6 +143,7 @@ struct Output<F: Fs> {
 }
 
 struct Move {
+    space: Space,
     key: Key,
     revision: Revision,
     from: Location,
@@ -265,12 +268,14 @@ impl<F: Fs> Rewrite<F> {
             let to = output.bytes + frame.encoded(&mut buffer, encoded) as u64;
             output.record_bytes += record.bytes as u64;
             if let Verdict::Live {
+                space,
                 key,
                 revision,
                 is_tombstone,
             } = &record.verdict
             {
                 output.moves.push(Move {
+                    space: *space,
                     key: key.clone(),
                     revision: *revision,
                     is_tombstone: *is_tombstone,

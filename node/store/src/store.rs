@@ -8,6 +8,7 @@ use bytes::Bytes;
 use raftery_fs::Fs;
 
 use crate::AppliedId;
+use crate::blobs::{self, Blob, Blobs};
 use crate::error::{ReadError, StoreError, StoreIoError};
 use crate::files;
 use crate::index::Index;
@@ -63,6 +64,7 @@ pub struct Opened {
 pub struct Store<F: Fs> {
     pub(crate) options: StoreOptions,
     pub(crate) index: Index,
+    pub(crate) blobs: Blobs,
     pub(crate) log: Log<F>,
     pub(crate) manifest: Arc<ManifestFile<F>>,
 }
@@ -123,6 +125,7 @@ impl<F: Fs> Store<F> {
         let loaded = recovery::load(&fs, dir, manifest, &options)?;
         let Loaded {
             index,
+            blobs,
             log,
             manifest,
             later,
@@ -137,6 +140,7 @@ impl<F: Fs> Store<F> {
         let store = Self {
             options,
             index,
+            blobs,
             log,
             manifest,
         };
@@ -226,14 +230,52 @@ impl<F: Fs> Store<F> {
     }
 
     /// Records that entry `at`, newer than all before, was applied, though it is none of the
-    /// store's. `meta`: what it changed elsewhere; [`Store::open`] gives it back.
+    /// store's. `meta`: what it changed elsewhere; [`Store::open`] gives it back. `blob`: what it
+    /// moved from the caller's memory to the disk, where it stays until it is dropped, whatever
+    /// becomes of the segment.
     ///
     /// # Errors
     /// When a full buffer or segment can't be written: then nothing is recorded.
-    pub fn note(&mut self, at: AppliedId, meta: Option<&[u8]>) -> Result<(), StoreIoError> {
+    ///
+    /// # Panics
+    /// When the blob isn't newer than those before it.
+    pub fn note(
+        &mut self,
+        at: AppliedId,
+        meta: Option<&[u8]>,
+        blob: Option<Blob<'_>>,
+    ) -> Result<(), StoreIoError> {
         self.log.begin()?;
+        if let Some(Blob { number, bytes }) = blob {
+            let key = blobs::key_of(number);
+            let record = blobs::record(&key, bytes);
+            let location = self.log.push(&record);
+            let is_newer = self.blobs.push(&record, location);
+            assert!(is_newer, "blob {number} isn't newer than those before it");
+        }
         self.log.finish(at, None, meta);
         Ok(())
+    }
+
+    /// What a blob says; `None` when it was dropped, or never kept.
+    ///
+    /// # Errors
+    /// When its record can't be read, or isn't what was written.
+    pub fn blob(&self, number: u64) -> Result<Option<Bytes>, StoreIoError> {
+        let Some(kept) = self.blobs.get(number) else {
+            return Ok(None);
+        };
+        let stored = self.log.read(&blobs::key_of(number), kept)?;
+        Ok(Some(stored.value))
+    }
+
+    /// Lets the blobs with smaller numbers go. Because of an entry that was applied: after a crash,
+    /// what is applied again must come to the same.
+    pub fn drop_blobs_before(&mut self, number: u64) {
+        while let Some((number, kept)) = self.blobs.pop_before(number) {
+            let held = self.log.table.get_mut(kept.location.slot);
+            held.release(&blobs::key_of(number), &kept);
+        }
     }
 
     /// Frees a bounded part of what compactions made unreadable; whether there is more. It is
@@ -330,7 +372,7 @@ impl<F: Fs> Store<F> {
     /// When one doesn't hold.
     pub fn check_invariants(&self) {
         self.index.check_invariants();
-        self.log.check_invariants(&self.index);
+        self.log.check_invariants(&self.index, &self.blobs);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::history::Revision;
 use crate::index::Pushed;
 use crate::key::Key;
 use crate::op::{DeleteRangeOp, PutOp};
-use crate::record::{Put, Record};
+use crate::record::{Put, Record, Space};
 use crate::result::{DeleteRangeResult, KeyValue, PutResult};
 use crate::store::Store;
 
@@ -87,6 +87,7 @@ impl<'a, F: Fs> Write<'a, F> {
     fn push(&mut self, key: &[u8], put: Option<Put<'_>>) {
         let sub = u32::try_from(self.pushed.len()).expect("a request has far fewer changes");
         let record = Record {
+            space: Space::Keys,
             key,
             revision: Revision {
                 main: self.store.revision() + 1,

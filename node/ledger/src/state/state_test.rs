@@ -1,6 +1,11 @@
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use bytes::Bytes;
 use raftery_behaviour::{Observation, RULES, Reason};
 
 use super::*;
+use crate::batch::LedgerRow;
 
 pub(crate) const A: MemberId = MemberId(0xa);
 const B: MemberId = MemberId(0xb);
@@ -41,8 +46,15 @@ fn interval(member: MemberId) -> Observation {
 }
 
 /// Applies by the scoring that a cluster begins with.
-fn apply(ledger: &mut Ledger, index: u64, term: u64, batch: &LedgerBatch) -> Applied {
-    ledger.apply_batch(index, term, batch, &Scoring::default())
+fn apply(kept: &mut Kept, index: u64, term: u64, batch: &LedgerBatch) -> Applied {
+    if let Some((number, bytes)) = kept.full_block() {
+        let before = kept.blocks.insert(number, Bytes::from(bytes));
+        assert_eq!(before, None, "a block is full once");
+    }
+    let applied = kept.apply_batch(index, term, batch, &Scoring::default());
+    let oldest = kept.oldest_block();
+    kept.blocks.retain(|number, _| *number >= oldest);
+    applied
 }
 
 /// The slow scores by member.
@@ -56,8 +68,8 @@ fn batch(term: u64, window: u64) -> LedgerBatch {
 }
 
 /// A ledger with `count` windows of term 1 at the indexes 10, 20, 30, …
-fn ledger_with(count: u64) -> Ledger {
-    let mut ledger = Ledger::with_retained_max(5);
+fn ledger_with(count: u64) -> Kept {
+    let mut ledger = Kept::default();
     for window in 0..count {
         let applied = apply(&mut ledger, (window + 1) * 10, 1, &batch(1, window));
         assert_eq!(applied, Applied::Applied);
@@ -66,20 +78,61 @@ fn ledger_with(count: u64) -> Ledger {
     ledger
 }
 
-fn indexes(rows: &[LedgerRow]) -> Vec<u64> {
-    rows.iter().map(|row| row.index).collect()
+/// A ledger of at most five batches, in blocks of two, with its disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Kept {
+    ledger: Ledger,
+    blocks: BTreeMap<u64, Bytes>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            ledger: Ledger::with_limits(5, 2),
+            blocks: BTreeMap::new(),
+        }
+    }
+}
+
+impl Kept {
+    fn load(&self, rows: Rows) -> LoadedRows {
+        let block = |number| self.blocks.get(&number).cloned().ok_or(number);
+        rows.load(block).expect("what is retained is on the disk")
+    }
+
+    fn decode(&self, rows: Rows) -> Vec<LedgerRow> {
+        self.load(rows).decode().unwrap()
+    }
+
+    fn indexes(&self, rows: Rows) -> Vec<u64> {
+        self.decode(rows).iter().map(|row| row.index).collect()
+    }
+}
+
+impl Deref for Kept {
+    type Target = Ledger;
+
+    fn deref(&self) -> &Ledger {
+        &self.ledger
+    }
+}
+
+impl DerefMut for Kept {
+    fn deref_mut(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
 }
 
 #[test]
 fn a_window_is_counted_once_however_often_it_was_proposed() {
-    let mut ledger = ledger_with(2);
+    let mut ledger = ledger_with(3);
     let before = ledger.clone();
-    for window in [0, 1] {
+    for window in [0, 2] {
         let applied = apply(&mut ledger, 99, 1, &batch(1, window));
         assert_eq!(applied, Applied::Ignored(Ignored::AlreadyApplied));
     }
     assert_eq!(ledger, before);
-    assert_eq!(scores(&ledger), [(A, 1), (B, -5)]);
+    assert_eq!(scores(&ledger), [(A, 2), (B, -8)]);
 }
 
 #[test]
@@ -104,7 +157,7 @@ fn each_term_counts_its_windows_from_zero() {
 
 #[test]
 fn scores_add_up_and_stay_within_their_bounds() {
-    let mut ledger = Ledger::new();
+    let mut ledger = Kept::default();
     for window in 0..60 {
         let verdicts = vec![verdict(A, 40), verdict(B, -40)];
         apply(&mut ledger, window + 1, 1, &batch_of(1, window, verdicts));
@@ -140,12 +193,12 @@ fn the_cursor_never_goes_back_nor_beyond_the_last_batch() {
 #[test]
 fn rows_are_found_by_index() {
     let ledger = ledger_with(4);
-    assert_eq!(indexes(&ledger.batches_after(0, 2).decode()), [10, 20]);
-    assert_eq!(indexes(&ledger.batches_after(20, 9).decode()), [30, 40]);
-    assert_eq!(indexes(&ledger.rows(20, 2).decode()), [20, 30]);
-    assert_eq!(indexes(&ledger.rows(0, 1).decode()), [10]);
-    assert_eq!(indexes(&ledger.last_rows(2).decode()), [30, 40]);
-    assert_eq!(indexes(&ledger.last_rows(99).decode()), [10, 20, 30, 40]);
+    assert_eq!(ledger.indexes(ledger.batches_after(0, 2)), [10, 20]);
+    assert_eq!(ledger.indexes(ledger.batches_after(20, 9)), [30, 40]);
+    assert_eq!(ledger.indexes(ledger.rows(20, 2)), [20, 30]);
+    assert_eq!(ledger.indexes(ledger.rows(0, 1)), [10]);
+    assert_eq!(ledger.indexes(ledger.last_rows(2)), [30, 40]);
+    assert_eq!(ledger.indexes(ledger.last_rows(99)), [10, 20, 30, 40]);
 }
 
 #[test]
@@ -156,7 +209,7 @@ fn exported_batches_are_dropped_first_and_leave_no_gap() {
         apply(&mut ledger, (window + 1) * 10, 1, &batch(1, window));
         ledger.check_invariants();
     }
-    assert_eq!(indexes(&ledger.rows(0, 99).decode()), [60, 70, 80, 90, 100]);
+    assert_eq!(ledger.indexes(ledger.rows(0, 99)), [60, 70, 80, 90, 100]);
     assert_eq!(ledger.gaps().count(), 0);
 }
 
@@ -208,7 +261,7 @@ fn batches_survive_the_encoding_of_the_log() {
 
 #[test]
 fn several_verdicts_of_a_window_count_together_and_the_gravest_is_shown() {
-    let mut ledger = Ledger::new();
+    let mut ledger = Kept::default();
     let slow = Verdict {
         member: A,
         points: -8,
@@ -233,7 +286,7 @@ fn the_chain_tells_any_change_of_any_batch() {
     let before = ledger.chain();
     apply(&mut ledger, 40, 1, &batch(1, 3));
     assert_ne!(ledger.chain(), before);
-    let rows = ledger.rows(0, 9).decode();
+    let rows = ledger.decode(ledger.rows(0, 9));
     let follows =
         |row: &LedgerRow, next: &LedgerRow| next.chain == row.chain.after(next.index, &next.batch);
     assert!(follows(&rows[0], &rows[1]) && !follows(&rows[0], &rows[2]));
@@ -248,27 +301,50 @@ fn the_chain_tells_any_change_of_any_batch() {
 }
 
 #[test]
-fn the_chain_before_a_batch_is_known_where_that_batch_is_retained_or_the_first() {
+fn the_chain_before_any_retained_batch_is_known() {
+    let ledger = ledger_with(6);
+    let all = ledger.decode(ledger_with(5).rows(0, 9));
+    let before = |rows| ledger.load(rows).chain_before().unwrap();
+    assert_eq!(ledger.oldest_index(), 20);
+    for (dropped_or_not, next) in all.iter().zip([20, 30, 40, 50, 60]) {
+        assert_eq!(before(ledger.rows(next, 2)), Some(dropped_or_not.chain));
+    }
+    assert_eq!(before(ledger.rows(61, 1)), None);
+    let first = ledger_with(1);
+    let rows = first.load(first.rows(0, 1));
+    assert_eq!(rows.chain_before(), Ok(Some(Chain::default())));
+}
+
+#[test]
+fn batches_leave_memory_in_blocks_and_the_disk_when_none_of_a_block_is_retained() {
+    let mut ledger = Kept::default();
+    for window in 0..20 {
+        apply(&mut ledger, (window + 1) * 10, 1, &batch(1, window));
+        ledger.check_invariants();
+        assert!(ledger.ledger.open.len() <= 2);
+        let retained = ledger.indexes(ledger.rows(0, usize::MAX));
+        let first = (window + 1).saturating_sub(4).max(1);
+        let expected: Vec<u64> = (first..=window + 1).map(|at| at * 10).collect();
+        assert_eq!(retained, expected);
+        assert!(ledger.blocks.len() <= 3, "{:?}", ledger.blocks.keys());
+    }
+    let copied: Ledger =
+        postcard::from_bytes(&postcard::to_stdvec(&ledger.ledger).unwrap()).unwrap();
+    assert_eq!(copied, ledger.ledger);
+}
+
+#[test]
+fn what_is_no_block_is_an_error() {
     let ledger = ledger_with(5);
-    assert_eq!(ledger.chain_before(0), Some(Chain::default()));
-    assert_eq!(ledger.chain_before(10), Some(Chain::default()));
-    assert_eq!(
-        ledger.chain_before(11),
-        Some(ledger.rows(10, 1).decode()[0].chain)
-    );
-    assert_eq!(ledger.chain_before(u64::MAX), Some(ledger.chain()));
-    let longer = ledger_with(6);
-    assert_eq!(longer.chain_before(20), None);
-    assert_eq!(
-        longer.chain_before(30),
-        Some(longer.rows(20, 1).decode()[0].chain)
-    );
-    assert_eq!(Ledger::new().chain_before(0), Some(Chain::default()));
+    let no_block = |_| Ok::<_, ()>(Bytes::from_static(b"\x01"));
+    let rows = ledger.rows(0, 9).load(no_block).unwrap();
+    assert!(rows.decode().is_err());
+    assert_eq!(ledger.rows(0, 9).load(|_| Err("the disk")), Err("the disk"));
 }
 
 #[test]
 fn samples_are_the_ends_of_what_was_exported_and_the_last_word_on_judging() {
-    let mut ledger = Ledger::new();
+    let mut ledger = Kept::default();
     for window in 0..6 {
         let batch = LedgerBatch {
             scoring: (window == 2).then(Scoring::default),
@@ -277,9 +353,13 @@ fn samples_are_the_ends_of_what_was_exported_and_the_last_word_on_judging() {
         };
         apply(&mut ledger, 10 + window, 1, &batch);
     }
-    assert_eq!(ledger.exported_samples(0).decode(), []);
+    assert!(ledger.indexes(ledger.exported_samples(0)).is_empty());
     ledger.mark_exported(14);
-    assert_eq!(indexes(&ledger.exported_samples(0).decode()), [10, 14, 12]);
-    // Verdicts and intervals of the earlier ones have expired.
-    assert_eq!(indexes(&ledger.exported_samples(4_000).decode()), [14, 12]);
+    assert_eq!(ledger.indexes(ledger.exported_samples(0)), [11, 12, 14]);
+    // Verdicts and intervals of the earlier ones have expired: of a block of which one lasts, that.
+    let since = |unix_ms| ledger.indexes(ledger.exported_samples(unix_ms));
+    assert_eq!(since(2_000), [12, 14]);
+    assert_eq!(since(2_500), [12, 13, 14]);
+    assert_eq!(since(4_000), [12, 14]);
+    assert_eq!(since(5_000), [12, 14]);
 }

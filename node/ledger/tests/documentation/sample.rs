@@ -22,7 +22,8 @@ pub(super) fn rows() -> Vec<LedgerRow> {
         let term = batch.term;
         ledger.apply_batch(100 + 2 * at, term, &batch, &Scoring::default());
     }
-    ledger.rows(0, usize::MAX).decode()
+    let in_memory = ledger.rows(0, usize::MAX).load(Err).unwrap();
+    in_memory.decode().unwrap()
 }
 
 fn batch(at: u64) -> LedgerBatch {

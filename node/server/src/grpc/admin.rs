@@ -309,14 +309,18 @@ impl Admin for AdminService {
             Ok(limit) => limit.min(ROWS_MAX),
             Err(_) => ROWS_MAX,
         };
-        let mut ledger = self.handle.ledger_rows(request.from_index, limit);
+        let rows = |from_index| {
+            let rows = self.handle.ledger_rows(from_index, limit);
+            rows.map_err(|error| Status::internal(error.to_string()))
+        };
+        let mut ledger = rows(request.from_index)?;
         // Callers go on until an answer is empty: batches of a leader without followers, which
         // have no rows, must not look like the end.
         while ledger.rows.iter().all(|row| row.batch.verdicts.is_empty()) {
             let Some(last) = ledger.rows.last() else {
                 break;
             };
-            ledger = self.handle.ledger_rows(last.index + 1, limit);
+            ledger = rows(last.index + 1)?;
         }
         Ok(Response::new(ledger_response(&ledger, limit)))
     }

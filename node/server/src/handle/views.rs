@@ -10,6 +10,7 @@ use raftery_raft::MemberId;
 use super::Handle;
 use crate::clock;
 use crate::cluster_version::ClusterVersion;
+use crate::state::StateError;
 
 /// A follower with at most this many entries to go counts as caught up.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
@@ -131,28 +132,38 @@ impl Handle {
     }
 
     /// Rows of the ledger from a Raft index on.
-    #[must_use]
-    pub fn ledger_rows(&self, from_index: u64, limit: usize) -> LedgerRows {
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn ledger_rows(&self, from_index: u64, limit: usize) -> Result<LedgerRows, StateError> {
         let Some(running) = self.cell().get() else {
-            return LedgerRows::default();
+            return Ok(LedgerRows::default());
         };
         let (rows, oldest_index, exported_index) = {
             let state = running.state.read().expect("no holder of the lock panics");
             let ledger = &state.meta.ledger;
-            let rows = ledger.rows(from_index, limit);
+            let rows = state.load(ledger.rows(from_index, limit))?;
             (rows, ledger.oldest_index(), ledger.exported_index())
         };
-        LedgerRows {
-            rows: rows.decode(),
+        Ok(LedgerRows {
+            rows: rows.decode()?,
             oldest_index,
             exported_index,
-        }
+        })
     }
 
-    /// The ledger as pages show it: at most `limit` batches of `part`.
-    #[must_use]
-    pub fn ledger_page(&self, part: LedgerPart, limit: usize) -> Option<LedgerPage> {
-        let running = self.cell().get()?;
+    /// The ledger as pages show it: at most `limit` batches of `part`; `None` before there is one.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn ledger_page(
+        &self,
+        part: LedgerPart,
+        limit: usize,
+    ) -> Result<Option<LedgerPage>, StateError> {
+        let Some(running) = self.cell().get() else {
+            return Ok(None);
+        };
         let state = running.state.read().expect("no holder of the lock panics");
         let meta = &state.meta;
         let ledger = &meta.ledger;
@@ -160,6 +171,7 @@ impl Handle {
             LedgerPart::From(index) => ledger.rows(index, limit),
             LedgerPart::Last => ledger.last_rows(limit),
         };
+        let rows = state.load(rows)?;
         let names = meta
             .members
             .iter()
@@ -176,13 +188,12 @@ impl Handle {
                 standing: ledger.standing(id).map(StandingPage::from),
             }
         };
-        let first = rows.first_index().unwrap_or(u64::MAX);
         let page = LedgerPage {
             lineage: lineage_name(running.me.lineage),
             oldest_index: ledger.oldest_index(),
             last_index: ledger.last_index(),
             exported_index: ledger.exported_index(),
-            chain_before: ledger.chain_before(first),
+            chain_before: None,
             gaps: ledger.gaps().copied().collect(),
             scoring: meta.settings.scoring,
             members: members.into_iter().map(member).collect(),
@@ -190,10 +201,11 @@ impl Handle {
         };
         // Decoding many batches must not hold up who applies the next ones.
         drop(state);
-        Some(LedgerPage {
-            rows: rows.decode().iter().map(RowPage::from).collect(),
+        Ok(Some(LedgerPage {
+            chain_before: rows.chain_before()?,
+            rows: rows.decode()?.iter().map(RowPage::from).collect(),
             ..page
-        })
+        }))
     }
 
     /// Scores and last verdicts by member.

@@ -8,8 +8,9 @@ use raftery_fs::Fs;
 use super::{Input, Move, Output, Rewrite, Stage, Verdict, Window};
 use crate::error::StoreIoError;
 use crate::history::{Location, Slot};
+use crate::key::Key;
 use crate::log::{Held, Log};
-use crate::record::{Record, record_bytes};
+use crate::record::{Record, Space, record_bytes};
 use crate::segment::{DATA_START, SegmentId};
 use crate::store::Store;
 
@@ -94,7 +95,7 @@ impl<F: Fs> Store<F> {
         Some(start..end)
     }
 
-    /// Tells which of the records that were read the index still names.
+    /// Tells which of the records that were read are still named.
     pub fn judge(&self, rewrite: &mut Rewrite<F>) {
         let is_oldest = rewrite.is_oldest;
         let is_over = rewrite.life != self.log.life;
@@ -113,10 +114,14 @@ impl<F: Fs> Store<F> {
             let record = Record::parse(&window.data[at..]);
             let (record, _) = record.expect("it was parsed when the window was read");
             let location = Location::new(window.slot, candidate.offset);
-            let named = self.index.find(record.key, record.revision);
-            candidate.verdict = match named.filter(|(_, write)| write.location == location) {
-                Some((key, _)) => Verdict::Live {
-                    key: key.clone(),
+            let (key, write) = match record.space {
+                Space::Keys => self.index.find(record.key, record.revision).unzip(),
+                Space::Blobs => (None, self.blobs.find(record.key)),
+            };
+            candidate.verdict = match write.filter(|write| write.location == location) {
+                Some(_) => Verdict::Live {
+                    space: record.space,
+                    key: key.map_or_else(|| Key::from(record.key), Key::clone),
                     revision: record.revision,
                     is_tombstone: record.put.is_none(),
                 },
@@ -170,15 +175,19 @@ impl<F: Fs> Store<F> {
 
     fn relocate(&mut self, change: &Move, slot: Slot) {
         let Move {
+            space,
             key,
             revision,
             from,
             to,
             is_tombstone,
         } = change;
-        let found = self.index.find_mut(key, *revision);
+        let found = match space {
+            Space::Keys => self.index.find_mut(key, *revision),
+            Space::Blobs => self.blobs.find_mut(key),
+        };
         let Some(write) = found.filter(|write| write.location == *from) else {
-            // Compacted meanwhile. A tombstone may bury something older in either segment.
+            // Compacted, or dropped, meanwhile. A tombstone may bury something older in either segment.
             if *is_tombstone {
                 let held = self.log.table.get_mut(slot);
                 held.buried_bytes += record_bytes(key.len(), 0) as u64;

@@ -2,12 +2,13 @@
 #![allow(dead_code, reason = "each test uses its part")]
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use bytes::Bytes;
 use raftery_fs::{Fate, MemFs, Piece};
 use raftery_store::{
-    AppliedId, DeleteRangeOp, KeyRange, Opened, PutOp, Rewrite, RewriteNeeds, Snapshot,
+    AppliedId, Blob, DeleteRangeOp, KeyRange, Opened, PutOp, Rewrite, RewriteNeeds, Snapshot,
     SnapshotError, SnapshotReceiver, Store, StoreIoError, StoreOptions, TxnOp, TxnRequestOp,
     WriteOp,
 };
@@ -38,10 +39,35 @@ pub(crate) enum Entry {
     Write(WriteOp),
     /// Something that isn't the store's, with what it changed there.
     Note(Option<Bytes>),
+    /// The next blob; the oldest of more than [`BLOBS_MAX`] goes.
+    Blob,
 }
 
 /// The state besides the keys: all notes so far, each ended by a newline.
 pub(crate) type Notes = Vec<u8>;
+
+/// What a blob leaves in the notes.
+const BLOB_NOTE: &[u8] = b"blob\n";
+/// So many blobs are kept.
+const BLOBS_MAX: u64 = 3;
+
+/// Numbers of the blobs that a state with these notes keeps.
+fn blobs_of(notes: &Notes) -> RangeInclusive<u64> {
+    let lines = notes.split_inclusive(|byte| *byte == b'\n');
+    let newest = lines.filter(|line| *line == BLOB_NOTE).count() as u64;
+    1 + newest.saturating_sub(BLOBS_MAX)..=newest
+}
+
+/// What a blob says, of lengths from a fraction of a segment's to most of one.
+fn blob_bytes(number: u64) -> Vec<u8> {
+    let length = 100 + number % 5 * 1_500;
+    number
+        .to_le_bytes()
+        .into_iter()
+        .cycle()
+        .take(usize::try_from(length).unwrap())
+        .collect()
+}
 
 /// What can be told apart from outside.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +78,7 @@ pub(crate) struct State {
     pub(crate) revision: i64,
     pub(crate) compact_revision: i64,
     pub(crate) notes: Notes,
+    pub(crate) blobs: Vec<(u64, Bytes)>,
 }
 
 /// A store with the rest of the state beside it.
@@ -86,7 +113,13 @@ impl Node {
         for (_, note) in &opened.later {
             notes.extend_from_slice(note);
         }
-        Self { store, notes }
+        let mut node = Self { store, notes };
+        node.drop_blobs();
+        node
+    }
+
+    fn drop_blobs(&mut self) {
+        self.store.drop_blobs_before(*blobs_of(&self.notes).start());
     }
 
     pub(crate) fn next(&self) -> AppliedId {
@@ -98,16 +131,39 @@ impl Node {
         match entry {
             Entry::Write(op) => drop(self.store.apply(next, op)?),
             Entry::Note(note) => {
-                self.store.note(next, note.as_deref())?;
+                self.store.note(next, note.as_deref(), None)?;
                 self.notes
                     .extend_from_slice(note.as_deref().unwrap_or_default());
+            }
+            Entry::Blob => {
+                let number = blobs_of(&self.notes).end() + 1;
+                let bytes = blob_bytes(number);
+                let blob = Blob {
+                    number,
+                    bytes: &bytes,
+                };
+                self.store.note(next, Some(BLOB_NOTE), Some(blob))?;
+                self.notes.extend_from_slice(BLOB_NOTE);
+                self.drop_blobs();
             }
         }
         Ok(())
     }
 
     pub(crate) fn state(&self) -> State {
+        let kept = blobs_of(&self.notes);
+        assert_eq!(self.store.blob(kept.start() - 1).unwrap(), None);
+        assert_eq!(self.store.blob(kept.end() + 1).unwrap(), None);
+        let blob = |number| {
+            let bytes = self.store.blob(number).unwrap();
+            (number, bytes.expect("a blob is there until it is dropped"))
+        };
+        let blobs: Vec<_> = kept.map(blob).collect();
+        for (number, bytes) in &blobs {
+            assert_eq!(*bytes, blob_bytes(*number));
+        }
         State {
+            blobs,
             applied: self.store.applied(),
             hash: self.store.hash().unwrap(),
             logical_bytes: self.store.logical_bytes(),
@@ -157,6 +213,7 @@ impl Node {
         let (opened, retired) = self.store.install(received)?;
         assert_eq!(opened.later, []);
         self.notes = opened.checkpoint.to_vec();
+        self.drop_blobs();
         retired.remove()?;
         Ok(())
     }
@@ -243,7 +300,7 @@ impl Draw {
     /// `revision`: the newest one.
     pub(crate) fn entry(&mut self, revision: i64) -> Entry {
         self.count += 1;
-        match self.rng.u8(..20) {
+        match self.rng.u8(..21) {
             0..11 => {
                 let key = self.key();
                 Entry::Write(put(&key, self.value()))
@@ -265,6 +322,7 @@ impl Draw {
                 revision: (revision - self.rng.i64(-1..8)).max(0),
             }),
             18 => Entry::Note(None),
+            19 => Entry::Blob,
             _ => Entry::Note(Some(Bytes::from(format!("note {}\n", self.count)))),
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 use raftery_behaviour::{self as behaviour, Ceiling, Kind, Scoring};
-use raftery_ledger::{Ledger, LedgerBatch};
+use raftery_ledger::{Applied, Ledger, LedgerBatch};
 use raftery_raft::{
     ConfChange, Entry, HardState, Host, Instant, LogId, LogIndex, MemberId, PROMISE_MAX, Payload,
     PeerMessage, PersistBatch, PersistSeq, Raft, RaftConfig, ReadGrant, Recovered, RoleKind,
@@ -66,6 +66,8 @@ struct Member {
     raft: Raft,
     conduct: Conduct,
     ledger: Ledger,
+    /// What the ledger took, in order.
+    batches: Vec<LedgerBatch>,
     unsynced: Vec<PersistBatch>,
     is_syncing: bool,
     next_tick: Option<Instant>,
@@ -190,6 +192,7 @@ impl Hour {
                 raft,
                 conduct,
                 ledger: Ledger::new(),
+                batches: Vec::new(),
                 unsynced: Vec::new(),
                 is_syncing: false,
                 next_tick: None,
@@ -412,9 +415,11 @@ impl Hour {
                 && let Ok(batch) = postcard::from_bytes::<LedgerBatch>(data)
             {
                 let scoring = Scoring::default();
-                member
-                    .ledger
-                    .apply_batch(last.0, entry.id.term.0, &batch, &scoring);
+                let term = entry.id.term.0;
+                let applied = member.ledger.apply_batch(last.0, term, &batch, &scoring);
+                if applied == Applied::Applied {
+                    member.batches.push(batch);
+                }
             }
         }
         member.raft.on_applied(now, last);
@@ -433,19 +438,18 @@ impl Hour {
 
     /// Verdicts of the whole hour that are penalties, and windows of members.
     fn penalties(&self) -> (usize, usize) {
-        let ledger = &self.members[&MemberId(1)].ledger;
-        let rows = ledger.rows(0, usize::MAX).decode();
-        let verdicts = rows.iter().flat_map(|row| &row.batch.verdicts);
+        let batches = &self.members[&MemberId(1)].batches;
+        let verdicts = batches.iter().flat_map(|batch| &batch.verdicts);
         let penalties = verdicts.filter(|verdict| verdict.kind() == Kind::Penalty);
-        (penalties.count(), rows.len() * 3)
+        (penalties.count(), batches.len() * 3)
     }
 
     /// How often which verdict fell.
     fn reasons(&self) -> BTreeMap<(&'static str, i32), usize> {
-        let ledger = &self.members[&MemberId(1)].ledger;
+        let batches = &self.members[&MemberId(1)].batches;
         let mut all = BTreeMap::new();
-        for row in ledger.rows(0, usize::MAX).decode() {
-            for verdict in &row.batch.verdicts {
+        for batch in batches {
+            for verdict in &batch.verdicts {
                 *all.entry((verdict.reason.name(), verdict.points))
                     .or_insert(0) += 1;
             }
