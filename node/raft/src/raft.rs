@@ -372,13 +372,19 @@ impl Raft {
     }
 }
 
-/// Randomized each time (§3.4): a member waits an election timeout and something by chance, kept as a
-/// share of what chance may add at most, which may change meanwhile.
+/// Randomized each time (§3.4). What chance adds is kept as a share of the timeout, which may change
+/// meanwhile.
+///
+/// It adds up to half a timeout at first: where an election takes a small part of one, two members
+/// seldom stand at the same time, and what is waited for nothing is time without a leader. Whoever
+/// stood and didn't win waits by up to a whole one, so that they don't meet again.
 #[derive(Debug)]
 struct ElectionTimer {
     since: Instant,
-    /// In 1/2^32.
+    /// In 1/2^32 of what chance may add.
     share: u32,
+    /// It was set because this member campaigned.
+    has_campaigned: bool,
     /// It doesn't wait at all.
     is_due: bool,
 }
@@ -388,15 +394,21 @@ impl ElectionTimer {
         Self {
             since,
             share: rng.u32(..),
+            has_campaigned: false,
             is_due: false,
         }
     }
 
-    fn deadline(&self, election_timeout: Duration, by_chance_max: Duration) -> Instant {
+    fn deadline(&self, election_timeout: Duration) -> Instant {
         if self.is_due {
             return self.since;
         }
-        let nanos = u64::try_from(by_chance_max.as_nanos()).unwrap_or(u64::MAX);
+        let most = if self.has_campaigned {
+            election_timeout
+        } else {
+            election_timeout / 2
+        };
+        let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
         let by_chance = (u128::from(nanos) * u128::from(self.share)) >> 32;
         let by_chance = u64::try_from(by_chance).expect("less than the most");
         self.since + election_timeout + Duration::from_nanos(by_chance)

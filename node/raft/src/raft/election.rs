@@ -25,20 +25,10 @@ impl Raft {
     /// that a promise delays it only after a start, when it has changed leaders, and when its
     /// timeout has become shorter. The last leader's wish comes on top, by an election timeout at
     /// most: everyone campaigns in the end.
-    ///
-    /// Chance adds up to half a timeout at first: where an election takes a small part of one, two
-    /// members seldom stand at the same time, and each half that is waited for nothing is half a
-    /// timeout without a leader. Whoever did stand and didn't win waits by up to a whole one, so that
-    /// they don't meet again.
     pub(super) fn election_due(&self) -> Instant {
         let election_timeout = self.timers.election_timeout;
-        let by_chance_max = match self.role {
-            Role::PreCandidate(_) | Role::Candidate(_) => election_timeout,
-            Role::Follower(_) | Role::Leader(_) => election_timeout / 2,
-        };
         let delay = self.delay.min(election_timeout);
-        let due = self.timer.deadline(election_timeout, by_chance_max);
-        (due + delay).max(self.promises.end())
+        (self.timer.deadline(election_timeout) + delay).max(self.promises.end())
     }
 
     /// Whether promises forbid to campaign or vote in `term`; `transfer` is the leader of the term
@@ -56,6 +46,7 @@ impl Raft {
     fn pre_campaign(&mut self) {
         self.campaigns_out_of_distrust();
         self.reset_timer();
+        self.timer.has_campaigned = true;
         let mut poll = Poll::default();
         poll.record(self.me(), true);
         self.role = Role::PreCandidate(poll);
@@ -70,6 +61,7 @@ impl Raft {
     pub(super) fn stand(&mut self, transfer: Option<MemberId>) {
         self.enter_term(Term(self.term.0 + 1), Some(self.me()));
         self.reset_timer();
+        self.timer.has_campaigned = true;
         let poll = Poll::default();
         self.role = Role::Candidate(Candidate {
             poll,
@@ -109,16 +101,21 @@ impl Raft {
         match &self.role {
             Role::PreCandidate(poll) => match poll.outcome(quorum) {
                 PollOutcome::Won => self.stand(None),
-                PollOutcome::Lost => self.become_follower(self.term, None),
+                PollOutcome::Lost => self.lose(),
                 PollOutcome::Open => {}
             },
             Role::Candidate(candidate) => match candidate.poll.outcome(quorum) {
                 PollOutcome::Won => self.become_leader(),
-                PollOutcome::Lost => self.become_follower(self.term, None),
+                PollOutcome::Lost => self.lose(),
                 PollOutcome::Open => {}
             },
             Role::Follower(_) | Role::Leader(_) => {}
         }
+    }
+
+    fn lose(&mut self) {
+        self.become_follower(self.term, None);
+        self.timer.has_campaigned = true;
     }
 
     /// Whether this member hears a leader, or is one: it then ignores those who don't, so that a

@@ -68,7 +68,7 @@ const BOUND: Duration = Duration::from_secs(2);
 fn timers_that_change_move_the_election_at_once() {
     let mut raft = member(B);
     let due = raft.next_deadline();
-    assert!((ELECTION..2 * ELECTION).contains(&due.0));
+    assert!((ELECTION..ELECTION * 3 / 2).contains(&due.0));
     raft.set_timers(at(10), timers(ELECTION / 4));
     assert_eq!(raft.timers(), timers(ELECTION / 4));
     let sooner = raft.next_deadline();
@@ -76,6 +76,38 @@ fn timers_that_change_move_the_election_at_once() {
     assert!(due.0 - sooner.0 * 4 < rounding, "{due:?}, {sooner:?}");
     raft.set_timers(at(20), timers(ELECTION));
     assert_eq!(raft.next_deadline(), due);
+}
+
+#[test]
+fn who_stood_in_vain_waits_by_up_to_a_whole_timeout_and_others_by_half_of_one() {
+    let mut longest = [Duration::ZERO; 3];
+    for seed in 0..200 {
+        let settings = RaftConfig { seed, ..config(B) };
+        let mut raft = Raft::new(at(0), settings, founded(&[A, B, C]));
+        let mut now = at(0);
+        let mut wait = |raft: &Raft, now: Instant, which: usize, less_than: Duration| {
+            let due = raft.next_deadline();
+            let waits = due.since(now);
+            assert!((ELECTION..less_than).contains(&waits), "{which}: {waits:?}");
+            longest[which] = longest[which].max(waits);
+            due
+        };
+        now = wait(&raft, now, 0, ELECTION * 3 / 2);
+        raft.tick(now);
+        assert_eq!(raft.status().role, RoleKind::PreCandidate);
+        wait(&raft, now, 1, ELECTION * 2);
+        for from in [A, C] {
+            let refused = MessageBody::PreVoteResponse { granted: false };
+            raft.step(now, message(from, B, 1, refused))
+                .expect("a good message");
+        }
+        assert_eq!(raft.status().role, RoleKind::Follower);
+        wait(&raft, now, 2, ELECTION * 2);
+    }
+    let [before, unanswered, refused] = longest;
+    assert!(before > ELECTION * 7 / 5, "{before:?}");
+    assert!(unanswered > ELECTION * 9 / 5, "{unanswered:?}");
+    assert!(refused > ELECTION * 9 / 5, "{refused:?}");
 }
 
 #[test]
