@@ -90,7 +90,7 @@ impl FakeNode {
         }
         let block = |number| blocks.get(&number).cloned().ok_or(number);
         let loaded = ledger.rows(0, usize::MAX).load(block).unwrap();
-        let rows = loaded.decode().unwrap();
+        let rows = loaded.decode().unwrap().rows;
         let exported_index = FIRST_INDEX + BATCHES - 1;
         Self(Arc::new(Mutex::new(Shown {
             ledger,

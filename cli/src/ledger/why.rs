@@ -252,7 +252,7 @@ mod tests {
         };
         let block = |number| blocks.get(&number).cloned().ok_or(number);
         let rows = ledger.rows(0, 1_000).load(block).unwrap();
-        let rows = rows.decode().unwrap();
+        let rows = rows.decode().unwrap().rows;
         let why = why(member, &rows, &scoring);
         assert!(why.rest.abs() < 2.0, "{}", why.rest);
         assert_eq!(why.reasons[0].reason, "acknowledged_in_time");

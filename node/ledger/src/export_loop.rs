@@ -39,13 +39,20 @@ pub trait Source: Send + Sync + 'static {
     ///
     /// # Errors
     /// When they can't be read from the disk.
-    fn exported_samples(&self, since_unix_ms: u64) -> Result<Vec<LedgerRow>, ReadError>;
+    fn exported_samples(
+        &self,
+        since_unix_ms: u64,
+    ) -> impl Future<Output = Result<Vec<LedgerRow>, ReadError>> + Send;
 
     /// The first retained batches behind `index` up to the cursor, at most `max`.
     ///
     /// # Errors
     /// When they can't be read from the disk.
-    fn exported_after(&self, index: u64, max: usize) -> Result<Vec<LedgerRow>, ReadError>;
+    fn exported_after(
+        &self,
+        index: u64,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<LedgerRow>, ReadError>> + Send;
 }
 
 /// Where to, and what becomes of it there.
@@ -181,11 +188,11 @@ impl<S: Source> ExportLoop<S> {
     ) -> Result<(), Failure> {
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => self.connect().await?,
+            None => self.connect(round_max).await?,
         };
         if connection.checked.elapsed() >= LOSS_CHECK_INTERVAL {
             connection.exporter.prepare().await?;
-            self.mend_losses(&connection.exporter).await?;
+            self.mend_losses(&connection.exporter, round_max).await?;
             connection.checked = Instant::now();
         }
         let Batches { rows, pending } = self.source.next_batches(round_max).await?;
@@ -208,14 +215,14 @@ impl<S: Source> ExportLoop<S> {
         Ok(())
     }
 
-    async fn connect(&self) -> Result<Connection, Failure> {
+    async fn connect(&self, round_max: usize) -> Result<Connection, Failure> {
         let ExportSettings {
             uri_file,
             lineage,
             retention,
         } = &self.settings;
         let exporter = Exporter::connect_from_file(uri_file, lineage, *retention).await?;
-        self.mend_losses(&exporter).await?;
+        self.mend_losses(&exporter, round_max).await?;
         Ok(Connection {
             exporter,
             checked: Instant::now(),
@@ -226,12 +233,10 @@ impl<S: Source> ExportLoop<S> {
     /// older state was restored. Such losses take the beginning, or the end, or a collection as a
     /// whole, so that a few samples show them; single documents that somebody deleted are found by
     /// `raftery ledger verify`. The replicated cursor stays where it is.
-    async fn mend_losses(&self, exporter: &Exporter) -> Result<(), Failure> {
+    async fn mend_losses(&self, exporter: &Exporter, round_max: usize) -> Result<(), Failure> {
         let mut has_losses = false;
-        for row in self
-            .source
-            .exported_samples(exporter.lasting_since_unix_ms())?
-        {
+        let since = exporter.lasting_since_unix_ms();
+        for row in self.source.exported_samples(since).await? {
             has_losses = has_losses || exporter.lacks(&[row]).await?;
         }
         if !has_losses {
@@ -239,7 +244,7 @@ impl<S: Source> ExportLoop<S> {
         }
         let (mut after, mut mended) = (0, 0);
         loop {
-            let rows = self.source.exported_after(after, ROUND_BATCHES_MAX)?;
+            let rows = self.source.exported_after(after, round_max).await?;
             let Some(last) = rows.last() else {
                 break;
             };

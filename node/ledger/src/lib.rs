@@ -41,4 +41,5 @@ pub use exporter::Exporter;
 pub use page::{LedgerPage, MemberPage, PageError, RowPage, StandingPage, VerdictPage};
 pub use state::{
     Applied, BlockError, Gap, Ignored, Ledger, LoadedRows, RETAINED_BATCHES_MAX, Rows, Standing,
+    Stretch,
 };

@@ -11,7 +11,7 @@ use crate::batch::{Chain, LedgerBatch};
 mod rows;
 
 use rows::{Block, KeptRow, encode_block};
-pub use rows::{BlockError, LoadedRows, Rows};
+pub use rows::{BlockError, LoadedRows, Rows, Stretch};
 
 /// Batches that are kept for queries and export: twelve hours of one-second windows. Part of the
 /// protocol, because all members must drop the same.
@@ -282,9 +282,9 @@ impl Ledger {
         self.select(all.saturating_sub(limit)..all)
     }
 
-    /// Rows by which a loss in MongoDB shows, of the exported ones: of those since `since_unix_ms` the
-    /// first (or, where the beginning of a block is older, the last of that block), the newest, and
-    /// the newest that says how members are judged.
+    /// Rows by which a loss in MongoDB shows, of the exported ones: the first since `since_unix_ms` (where
+    /// the beginning of a block on disk is older, the last of that block instead), the newest, and the
+    /// newest that says how members are judged, however old those two are.
     pub fn exported_samples(&self, since_unix_ms: u64) -> Rows {
         let exported = self.first_after(self.exported_index);
         let said = self.indexes.binary_search(&self.said_scoring).ok();

@@ -284,7 +284,7 @@ struct Kept {
 impl Kept {
     fn decode(&self, rows: Rows) -> Result<Vec<LedgerRow>, ReadError> {
         let block = |number| self.blocks.get(&number).cloned().ok_or(number);
-        Ok(rows.load(block).unwrap().decode().unwrap())
+        Ok(rows.load(block).unwrap().decode().unwrap().rows)
     }
 }
 
@@ -338,12 +338,12 @@ impl Source for Replicated {
         Ok(())
     }
 
-    fn exported_samples(&self, since_unix_ms: u64) -> Result<Vec<LedgerRow>, ReadError> {
+    async fn exported_samples(&self, since_unix_ms: u64) -> Result<Vec<LedgerRow>, ReadError> {
         let kept = self.0.kept.lock().unwrap();
         kept.decode(kept.ledger.exported_samples(since_unix_ms))
     }
 
-    fn exported_after(&self, index: u64, max: usize) -> Result<Vec<LedgerRow>, ReadError> {
+    async fn exported_after(&self, index: u64, max: usize) -> Result<Vec<LedgerRow>, ReadError> {
         let kept = self.0.kept.lock().unwrap();
         kept.decode(kept.ledger.exported_after(index, max))
     }

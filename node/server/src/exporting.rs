@@ -15,7 +15,7 @@ use crate::command::Command;
 use crate::driver::DriverHandle;
 use crate::handle::replicate;
 use crate::node::Running;
-use crate::state::State;
+use crate::state::{LocatedRows, State};
 
 /// How the export goes.
 #[derive(Clone, Debug)]
@@ -47,20 +47,16 @@ struct AppliedLedger {
 }
 
 impl AppliedLedger {
-    fn ledger<T>(&self, what: impl FnOnce(&Ledger) -> T) -> T {
+    fn locate(&self, which: impl FnOnce(&Ledger) -> Rows) -> LocatedRows {
         let state = self.state.read().expect("no holder of the lock panics");
-        what(&state.meta.ledger)
+        state.locate(which(&state.meta.ledger))
     }
+}
 
-    fn read(&self, which: impl FnOnce(&Ledger) -> Rows) -> Result<Vec<LedgerRow>, ReadError> {
-        let loaded = {
-            let state = self.state.read().expect("no holder of the lock panics");
-            state.load(which(&state.meta.ledger))
-        };
-        // Decoding many batches must not hold up who applies the next ones.
-        let decoded = loaded.and_then(|rows| Ok(rows.decode()?));
-        decoded.map_err(|error| ReadError(error.to_string()))
-    }
+async fn read(rows: LocatedRows) -> Result<Vec<LedgerRow>, ReadError> {
+    let read = rows.read().await;
+    let stretch = read.map_err(|error| ReadError(error.to_string()))?;
+    Ok(stretch.rows)
 }
 
 impl Source for AppliedLedger {
@@ -68,10 +64,14 @@ impl Source for AppliedLedger {
         let mut applied = self.applied.clone();
         loop {
             applied.mark_unchanged();
-            let pending = self.ledger(Ledger::pending);
-            if pending > 0 {
-                let next = |ledger: &Ledger| ledger.batches_after(ledger.exported_index(), max);
-                let rows = self.read(next)?;
+            let next = {
+                let state = self.state.read().expect("no holder of the lock panics");
+                let ledger = &state.meta.ledger;
+                let rows = ledger.batches_after(ledger.exported_index(), max);
+                (ledger.pending() > 0).then(|| (state.locate(rows), ledger.pending()))
+            };
+            if let Some((rows, pending)) = next {
+                let rows = read(rows).await?;
                 return Ok(Batches { rows, pending });
             }
             if applied.changed().await.is_err() {
@@ -90,12 +90,12 @@ impl Source for AppliedLedger {
             .map_err(|error| MarkError(error.to_string()))
     }
 
-    fn exported_samples(&self, since_unix_ms: u64) -> Result<Vec<LedgerRow>, ReadError> {
-        self.read(|ledger| ledger.exported_samples(since_unix_ms))
+    async fn exported_samples(&self, since_unix_ms: u64) -> Result<Vec<LedgerRow>, ReadError> {
+        read(self.locate(|ledger| ledger.exported_samples(since_unix_ms))).await
     }
 
-    fn exported_after(&self, index: u64, max: usize) -> Result<Vec<LedgerRow>, ReadError> {
-        self.read(|ledger| ledger.exported_after(index, max))
+    async fn exported_after(&self, index: u64, max: usize) -> Result<Vec<LedgerRow>, ReadError> {
+        read(self.locate(|ledger| ledger.exported_after(index, max))).await
     }
 }
 

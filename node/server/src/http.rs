@@ -270,7 +270,7 @@ async fn ledger(State(handle): State<Handle>, query: Query<LedgerQuery>) -> Resp
             query.limit.unwrap_or(BATCHES_DEFAULT),
         ),
     };
-    match handle.ledger_page(part, limit.min(BATCHES_MAX)) {
+    match handle.ledger_page(part, limit.min(BATCHES_MAX)).await {
         Ok(Some(page)) => Json(page).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         Ok(None) => (

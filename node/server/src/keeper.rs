@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! 4 times a second: sync ─> tell the driver, which cuts the Raft log behind it
+//!                   then, for as long at most, and again after the next sync:
 //!                   a segment was sealed: checkpoint (manifest)
 //!                   something was compacted: free it, step by step
 //!                   a segment is mostly dead: rewrite it, step by step
@@ -13,7 +14,8 @@ use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use raftery_store::RewriteNeeds;
+use raftery_fs::RealFs;
+use raftery_store::{Rewrite, RewriteNeeds};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::debug;
 
@@ -23,6 +25,7 @@ use crate::state::{State, StateError, log_id};
 /// What was applied is durable in the store after this time, or a little later. Until then it is
 /// in the Raft log: longer means more to replay at a start, and more memory.
 const PERIOD: Duration = Duration::from_millis(250);
+const LOCK: &str = "no holder of the lock panics";
 
 /// The thread; dropping it lets it end and waits for that.
 #[derive(Debug)]
@@ -44,12 +47,17 @@ impl Keeper {
         let thread = thread::Builder::new()
             .name("keeper".to_owned())
             .spawn(move || {
-                while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-                    match keep(&state, &driver) {
-                        Ok(()) => {}
+                let mut wait = PERIOD;
+                let mut rewrite = None;
+                while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                    wait = PERIOD;
+                    match keep(&state, &driver, &mut rewrite) {
+                        Ok(true) => {}
+                        Ok(false) => wait = Duration::ZERO,
                         // What was begun comes to nothing, and is begun anew when there is room.
                         Err(error) if error.is_out_of_space() => {
                             debug!(%error, "keeping the store in order waits for room on the disk");
+                            rewrite = None;
                         }
                         Err(error) => {
                             // A driver that is gone has told its end already.
@@ -76,8 +84,12 @@ impl Drop for Keeper {
     }
 }
 
-fn keep(state: &RwLock<State>, driver: &UnboundedSender<Input>) -> Result<(), StateError> {
-    const LOCK: &str = "no holder of the lock panics";
+/// Gives whether all is in order.
+fn keep(
+    state: &RwLock<State>,
+    driver: &UnboundedSender<Input>,
+    rewrite: &mut Option<Rewrite<RealFs>>,
+) -> Result<bool, StateError> {
     let sync_point = {
         let mut state = state.write().expect(LOCK);
         // What waited for the sync before. Without room for it, what is written already is synced
@@ -103,29 +115,58 @@ fn keep(state: &RwLock<State>, driver: &UnboundedSender<Input>) -> Result<(), St
         let done = checkpoint.run()?;
         state.write().expect(LOCK).store.on_checkpointed(done);
     }
-    // What a compaction left: in steps, so that whoever applies gets his turn.
-    while in_turn(|| state.write().expect(LOCK).store.sweep()) {}
-    let rewrite = state.write().expect(LOCK).store.next_rewrite();
-    if let Some(mut rewrite) = rewrite {
-        while let Some(needs) = rewrite.step()? {
-            in_turn(|| match needs {
-                RewriteNeeds::Judge => {
-                    state.read().expect(LOCK).store.judge(&mut rewrite);
-                    Ok(())
-                }
-                RewriteNeeds::Switch => state.write().expect(LOCK).store.switch(&mut rewrite),
-            })?;
-        }
-    }
-    Ok(())
+    tidy(state, rewrite)
 }
 
-/// Does one of many steps that hold the lock, and then leaves it to others for as long as the step
-/// took, twice over. The lock isn't fair: without the pause it is taken again before anyone who waits
-/// for it wakes up, and for seconds nothing is applied.
-fn in_turn<T>(step: impl FnOnce() -> T) -> T {
-    let began = Instant::now();
-    let done = step();
-    thread::sleep(began.elapsed() * 2);
-    done
+/// Frees what a compaction left, and rewrites segments, in steps, until it is time to sync again. Gives
+/// whether nothing is left to do.
+fn tidy(state: &RwLock<State>, rewrite: &mut Option<Rewrite<RealFs>>) -> Result<bool, StateError> {
+    let until = Instant::now() + PERIOD;
+    // What is applied waits in memory from when a rewrite is about to sync until it has.
+    let is_syncing =
+        |rewrite: &Option<Rewrite<_>>| rewrite.as_ref().is_some_and(Rewrite::is_syncing);
+    while Instant::now() < until || is_syncing(rewrite) {
+        let Some(running) = rewrite else {
+            let mut state = state.write().expect(LOCK);
+            let since = Instant::now();
+            if !state.store.sweep() {
+                *rewrite = state.store.next_rewrite();
+                if rewrite.is_none() {
+                    return Ok(true);
+                }
+            }
+            let held = since.elapsed();
+            drop(state);
+            give_way(held);
+            continue;
+        };
+        let held = match running.step()? {
+            None => {
+                *rewrite = None;
+                continue;
+            }
+            Some(RewriteNeeds::Judge) => {
+                let state = state.read().expect(LOCK);
+                let since = Instant::now();
+                state.store.judge(running);
+                since.elapsed()
+            }
+            Some(RewriteNeeds::Switch) => {
+                let mut state = state.write().expect(LOCK);
+                let since = Instant::now();
+                state.store.switch(running)?;
+                since.elapsed()
+            }
+        };
+        if !running.is_syncing() {
+            give_way(held);
+        }
+    }
+    Ok(false)
+}
+
+/// Leaves the lock to others for twice as long as it was held. It isn't fair: without the pause it is
+/// taken again before anyone who waits for it wakes up, and for seconds nothing is applied.
+fn give_way(held: Duration) {
+    thread::sleep(held * 2);
 }

@@ -1,14 +1,15 @@
 //! The replicated state: keys in the store, everything else beside them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use raftery_fs::RealFs;
-use raftery_ledger::{BlockError, LoadedRows, Rows};
+use raftery_ledger::{BlockError, Rows, Stretch};
 use raftery_raft::{Entry, LogId, LogIndex, Payload, SnapshotMeta, Term};
 use raftery_store::{
-    AppliedId, Blob, Checkpoint, Opened, ReceivedSnapshot, Retired, Snapshot, Store, StoreIoError,
-    StoreOptions,
+    AppliedId, Blob, Checkpoint, KeptBlob, Opened, ReceivedSnapshot, Retired, Snapshot, Store,
+    StoreIoError, StoreOptions,
 };
 
 use crate::command::{self, Command, CommandError, Outcome};
@@ -29,6 +30,9 @@ pub enum StateError {
     /// A block of the ledger says something else.
     #[error(transparent)]
     Block(#[from] BlockError),
+    /// The node goes down.
+    #[error("server stopped")]
+    Stopped,
 }
 
 impl StateError {
@@ -37,7 +41,7 @@ impl StateError {
     pub fn is_out_of_space(&self) -> bool {
         match self {
             Self::Store(error) => error.is_out_of_space(),
-            Self::Command(_) | Self::NoBlock(_) | Self::Block(_) => false,
+            Self::Command(_) | Self::NoBlock(_) | Self::Block(_) | Self::Stopped => false,
         }
     }
 }
@@ -121,15 +125,15 @@ impl State {
         Ok(outcome)
     }
 
-    /// Reads what of the ledger is on the disk.
-    ///
-    /// # Errors
-    /// [`StateError::Store`] when the disk refuses; [`StateError::NoBlock`].
-    pub fn load(&self, rows: Rows) -> Result<LoadedRows, StateError> {
-        rows.load(|number| {
-            let block = self.store.blob(number)?;
-            block.ok_or(StateError::NoBlock(number))
-        })
+    /// Where these rows of the ledger are, to be read without the state.
+    pub fn locate(&self, rows: Rows) -> LocatedRows {
+        let blobs = rows
+            .blocks()
+            .filter_map(|number| Some((number, self.store.blob(number)?)));
+        LocatedRows {
+            blobs: blobs.collect(),
+            rows,
+        }
     }
 
     fn drop_blocks(&mut self) {
@@ -174,6 +178,34 @@ impl State {
         self.meta = meta;
         self.drop_blocks();
         Ok(retired)
+    }
+}
+
+/// Rows of the ledger, and where those on the disk are.
+#[must_use = "they must be read"]
+#[derive(Debug)]
+pub struct LocatedRows {
+    rows: Rows,
+    blobs: BTreeMap<u64, KeptBlob<RealFs>>,
+}
+
+impl LocatedRows {
+    /// Reads and decodes them on a thread for such work. Reads from a slow disk must hold up neither
+    /// who applies, by the state's lock, nor the runtime.
+    ///
+    /// # Errors
+    /// [`StateError::Store`] when the disk refuses; [`StateError::NoBlock`]; [`StateError::Block`].
+    pub async fn read(self) -> Result<Stretch, StateError> {
+        let read = tokio::task::spawn_blocking(move || {
+            let Self { rows, blobs } = self;
+            let block = |number| {
+                let blob = blobs.get(&number);
+                let bytes = blob.ok_or(StateError::NoBlock(number))?.read()?;
+                Ok::<_, StateError>(bytes)
+            };
+            Ok(rows.load(block)?.decode()?)
+        });
+        read.await.unwrap_or(Err(StateError::Stopped))
     }
 }
 

@@ -47,13 +47,13 @@ impl Kept {
         }
     }
 
-    fn rows(&self) -> Vec<LedgerRow> {
+    async fn rows(&self) -> Vec<LedgerRow> {
         let rows = self.state.meta.ledger.rows(0, usize::MAX);
-        self.state.load(rows).unwrap().decode().unwrap()
+        self.state.locate(rows).read().await.unwrap().rows
     }
 
-    fn assert_has(&self, windows: u64) {
-        let rows = self.rows();
+    async fn assert_has(&self, windows: u64) {
+        let rows = self.rows().await;
         assert_eq!(rows.len() as u64, windows);
         for (row, window) in rows.iter().zip(0..) {
             assert_eq!(row.batch.window, Window(window));
@@ -79,21 +79,21 @@ impl Kept {
     }
 }
 
-#[test]
-fn batches_that_left_memory_are_read_from_the_disk_after_restarts_and_checkpoints() {
+#[tokio::test]
+async fn batches_that_left_memory_are_read_from_the_disk_after_restarts_and_checkpoints() {
     let mut kept = Kept::new();
     kept.judge(0..600);
-    kept.assert_has(600);
+    kept.assert_has(600).await;
     let mut kept = kept.restart();
-    kept.assert_has(600);
+    kept.assert_has(600).await;
     kept.checkpoint();
     kept.judge(600..1_000);
     let kept = kept.restart();
-    kept.assert_has(1_000);
+    kept.assert_has(1_000).await;
 }
 
-#[test]
-fn a_snapshot_brings_the_batches_on_disk_along() {
+#[tokio::test]
+async fn a_snapshot_brings_the_batches_on_disk_along() {
     let mut leader = Kept::new();
     leader.judge(0..600);
     let mut member = Kept::new();
@@ -110,18 +110,18 @@ fn a_snapshot_brings_the_batches_on_disk_along() {
     }
     let received = receiver.finish().unwrap();
     member.state.install(received).unwrap().remove().unwrap();
-    member.assert_has(600);
+    member.assert_has(600).await;
     member.judge(600..900);
-    assert_eq!(member.rows(), leader.rows());
-    member.restart().assert_has(900);
+    assert_eq!(member.rows().await, leader.rows().await);
+    member.restart().assert_has(900).await;
 }
 
-#[test]
-fn a_block_that_is_gone_is_told_by_its_number() {
+#[tokio::test]
+async fn a_block_that_is_gone_is_told_by_its_number() {
     let mut kept = Kept::new();
     kept.judge(0..600);
     kept.state.store.drop_blobs_before(1);
     let rows = kept.state.meta.ledger.rows(0, 10);
-    let error = kept.state.load(rows).unwrap_err();
+    let error = kept.state.locate(rows).read().await.unwrap_err();
     assert_eq!(error.to_string(), "the store lacks block 0 of the ledger");
 }

@@ -1,8 +1,14 @@
 //! The caller's blobs: bytes under rising numbers, which live in the log beside the keys' records.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use bytes::Bytes;
+use raftery_fs::Fs;
+
+use crate::error::StoreIoError;
 use crate::history::{Kept, Location, Revision};
+use crate::log::Place;
 use crate::record::{Put, Record, Space};
 
 /// Bytes that the caller keeps on disk under a number of its own, until it drops them.
@@ -12,6 +18,37 @@ pub struct Blob<'a> {
     pub number: u64,
     /// What it says.
     pub bytes: &'a [u8],
+}
+
+/// Where a blob is. It may be read after it was dropped.
+#[must_use = "it must be read"]
+pub struct KeptBlob<F: Fs> {
+    key: [u8; 8],
+    kept: Kept,
+    place: Place<F>,
+}
+
+impl<F: Fs> fmt::Debug for KeptBlob<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptBlob")
+            .field("number", &u64::from_be_bytes(self.key))
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: Fs> KeptBlob<F> {
+    pub(crate) fn new(key: [u8; 8], kept: Kept, place: Place<F>) -> Self {
+        Self { key, kept, place }
+    }
+
+    /// What it says.
+    ///
+    /// # Errors
+    /// When its record can't be read, or isn't what was written.
+    pub fn read(&self) -> Result<Bytes, StoreIoError> {
+        let stored = self.place.read(&self.key, &self.kept)?;
+        Ok(stored.value)
+    }
 }
 
 /// A number as the key of a record.

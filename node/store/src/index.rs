@@ -234,7 +234,8 @@ impl Index {
     }
 
     /// Drops what the compaction made unreadable from the histories of some changes, until `max`
-    /// changes and writes were visited; `released` gets every write that goes. Whether there is more.
+    /// changes and writes were visited, or more where one key has more; `released` gets every write that
+    /// goes. Whether there is more.
     pub(crate) fn sweep(&mut self, max: usize, mut released: impl FnMut(&[u8], &Kept)) -> bool {
         let mut visited = 0;
         while visited < max {

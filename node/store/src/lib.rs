@@ -80,7 +80,7 @@ mod store_test;
 mod testing;
 
 pub use applied::AppliedId;
-pub use blobs::Blob;
+pub use blobs::{Blob, KeptBlob};
 pub use error::{ReadError, RequestError, SnapshotError, StoreError, StoreIoError};
 pub use op::{
     Compare, CompareResult, CompareTarget, DeleteRangeOp, KeyRange, PutOp, RangeOp, SortOrder,

@@ -72,6 +72,64 @@ pub(crate) struct Stored {
     pub(crate) attributes: Attributes,
 }
 
+impl Stored {
+    /// Reads a record, and makes sure that it is what was written.
+    fn decode<F: Fs>(
+        bytes: Vec<u8>,
+        segment: &Segment<F>,
+        key: &[u8],
+        write: &Kept,
+    ) -> Result<Self, StoreIoError> {
+        let record = Record::decode(&bytes).map(|(record, _)| record);
+        let record = record
+            .filter(|record| record.key == key && Kept::new(record, write.location) == *write);
+        let Some(record) = record else {
+            return Err(StoreIoError::damaged(
+                &segment.path,
+                write.location.offset(),
+                "a record's checksum doesn't hold",
+            ));
+        };
+        let attributes = Attributes::new(&record);
+        let bytes = Bytes::from(bytes);
+        let value_at = Record::value_at(key.len());
+        let value_bytes = write.value_bytes() as usize;
+        Ok(Self {
+            key: bytes.slice(Record::key_at()..value_at),
+            value: bytes.slice(value_at..value_at + value_bytes),
+            attributes,
+        })
+    }
+}
+
+fn read_record<F: Fs>(
+    segment: &Segment<F>,
+    key: &[u8],
+    write: &Kept,
+) -> Result<Vec<u8>, StoreIoError> {
+    let mut bytes = vec![0; record_bytes(key.len(), write.value_bytes() as usize)];
+    segment.read(write.location.offset(), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Where a record is. Its file stays while this is there, whatever becomes of the segment.
+pub(crate) struct Place<F: Fs> {
+    segment: Arc<Segment<F>>,
+    /// The record, if it wasn't in its file yet.
+    in_buffer: Option<Vec<u8>>,
+}
+
+impl<F: Fs> Place<F> {
+    /// As [`Log::read`].
+    pub(crate) fn read(&self, key: &[u8], write: &Kept) -> Result<Stored, StoreIoError> {
+        let bytes = match &self.in_buffer {
+            Some(bytes) => bytes.clone(),
+            None => read_record(&self.segment, key, write)?,
+        };
+        Stored::decode(bytes, &self.segment, key, write)
+    }
+}
+
 /// Segments by slot.
 pub(crate) struct Table<F: Fs> {
     slots: Vec<Option<Held<F>>>,
@@ -257,37 +315,30 @@ impl<F: Fs> Log<F> {
 
     /// Reads the record of a kept write, and makes sure that it is what was written.
     pub(crate) fn read(&self, key: &[u8], write: &Kept) -> Result<Stored, StoreIoError> {
-        let value_bytes = write.value_bytes() as usize;
-        let mut bytes = vec![0; record_bytes(key.len(), value_bytes)];
-        let offset = write.location.offset();
-        let held = self.table.get(write.location.slot);
-        let in_buffer = offset.checked_sub(held.bytes);
-        match in_buffer.filter(|_| write.location.slot == self.newest()) {
-            Some(at) => {
-                let at = usize::try_from(at).expect("inside the buffer");
-                let end = at + bytes.len();
-                bytes.copy_from_slice(&self.buffer[at..end]);
-            }
-            None => held.segment.read(offset, &mut bytes)?,
-        }
-        let record = Record::decode(&bytes).map(|(record, _)| record);
-        let record = record
-            .filter(|record| record.key == key && Kept::new(record, write.location) == *write);
-        let Some(record) = record else {
-            return Err(StoreIoError::damaged(
-                &held.segment.path,
-                offset,
-                "a record's checksum doesn't hold",
-            ));
+        let segment = &self.table.get(write.location.slot).segment;
+        let bytes = match self.in_buffer(key, write) {
+            Some(bytes) => bytes.to_vec(),
+            None => read_record(segment, key, write)?,
         };
-        let attributes = Attributes::new(&record);
-        let bytes = Bytes::from(bytes);
-        let value_at = Record::value_at(key.len());
-        Ok(Stored {
-            key: bytes.slice(Record::key_at()..value_at),
-            value: bytes.slice(value_at..value_at + value_bytes),
-            attributes,
-        })
+        Stored::decode(bytes, segment, key, write)
+    }
+
+    /// Where the record of a kept write is, for who reads it later.
+    pub(crate) fn place(&self, key: &[u8], write: &Kept) -> Place<F> {
+        Place {
+            segment: Arc::clone(&self.table.get(write.location.slot).segment),
+            in_buffer: self.in_buffer(key, write).map(<[u8]>::to_vec),
+        }
+    }
+
+    /// The record of a kept write, if it isn't in its file yet.
+    fn in_buffer(&self, key: &[u8], write: &Kept) -> Option<&[u8]> {
+        let held = self.table.get(write.location.slot);
+        let at = write.location.offset().checked_sub(held.bytes);
+        let at = at.filter(|_| write.location.slot == self.newest())?;
+        let at = usize::try_from(at).expect("inside the buffer");
+        let bytes = record_bytes(key.len(), write.value_bytes() as usize);
+        Some(&self.buffer[at..at + bytes])
     }
 
     /// Asserts the invariants listed at the type, and that live bytes are counted right.

@@ -167,6 +167,13 @@ impl<F: Fs> Rewrite<F> {
         }
     }
 
+    /// Whether its next step syncs. What is applied waits in memory until then
+    /// ([`crate::Store::flush`]), so that step shouldn't wait.
+    #[must_use]
+    pub fn is_syncing(&self) -> bool {
+        matches!(self.stage, Stage::Swap(_))
+    }
+
     fn advance(&mut self) -> Result<Option<RewriteNeeds>, StoreIoError> {
         loop {
             self.stage = match std::mem::replace(&mut self.stage, Stage::Done) {

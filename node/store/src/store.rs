@@ -8,7 +8,7 @@ use bytes::Bytes;
 use raftery_fs::Fs;
 
 use crate::AppliedId;
-use crate::blobs::{self, Blob, Blobs};
+use crate::blobs::{self, Blob, Blobs, KeptBlob};
 use crate::error::{ReadError, StoreError, StoreIoError};
 use crate::files;
 use crate::index::Index;
@@ -20,7 +20,8 @@ use crate::result::WriteResult;
 use crate::sync::{Checkpoint, Checkpointed, SyncPoint, Synced};
 use crate::write::Write;
 
-/// Changes and writes that are visited under one exclusive borrow: less than a millisecond.
+/// Changes and writes that are visited under one exclusive borrow: less than a millisecond, unless one
+/// key has many more.
 const SWEEP_MAX: usize = 1024;
 
 /// What may differ from member to member.
@@ -257,16 +258,12 @@ impl<F: Fs> Store<F> {
         Ok(())
     }
 
-    /// What a blob says; `None` when it was dropped, or never kept.
-    ///
-    /// # Errors
-    /// When its record can't be read, or isn't what was written.
-    pub fn blob(&self, number: u64) -> Result<Option<Bytes>, StoreIoError> {
-        let Some(kept) = self.blobs.get(number) else {
-            return Ok(None);
-        };
-        let stored = self.log.read(&blobs::key_of(number), kept)?;
-        Ok(Some(stored.value))
+    /// Where a blob is, to be read without the store; `None` when it was dropped, or never kept.
+    #[must_use]
+    pub fn blob(&self, number: u64) -> Option<KeptBlob<F>> {
+        let kept = self.blobs.get(number)?;
+        let key = blobs::key_of(number);
+        Some(KeptBlob::new(key, *kept, self.log.place(&key, kept)))
     }
 
     /// Lets the blobs with smaller numbers go. Because of an entry that was applied: after a crash,

@@ -53,6 +53,8 @@ fn story() -> Vec<Step> {
         }
     }
     assert!(rewrites > 3, "only {rewrites} rewrites");
+    let newest = node.state().blobs.last().map_or(0, |(number, _)| *number);
+    assert!(newest > 6, "only {newest} blobs, so few were dropped");
     steps
 }
 

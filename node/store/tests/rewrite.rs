@@ -209,13 +209,18 @@ fn entries_go_on_and_records_die_while_a_rewrite_is_under_way() {
     ] {
         let fs = MemFs::new(5);
         let mut node = create(&fs).unwrap();
-        for at in 0..9 {
+        for at in 0..5 {
             apply(&mut node, put(&format!("key{at}"), vec![b'v'; 200]));
+        }
+        for _ in 0..3 {
+            node.apply(&Entry::Blob).unwrap();
         }
         fill(&mut node, "dead");
         seal(&mut node);
         compact(&mut node);
         let rewrite = until(&mut node, needs, count);
+        // The first one goes, the others stay.
+        node.apply(&Entry::Blob).unwrap();
         apply(&mut node, put("key1", "new"));
         apply(&mut node, delete("key2"));
         compact_again(&mut node);
@@ -224,6 +229,8 @@ fn entries_go_on_and_records_die_while_a_rewrite_is_under_way() {
         assert_eq!(get(&node.store, "key1"), Some(Bytes::from_static(b"new")));
         assert_eq!(get(&node.store, "key2"), None);
         assert_eq!(get(&node.store, "key3").unwrap().len(), 200);
+        let blobs = node.state().blobs.into_iter().map(|(number, _)| number);
+        assert_eq!(blobs.collect::<Vec<_>>(), [2, 3, 4]);
         node.sync().unwrap();
         reopened(node, &fs);
     }

@@ -54,14 +54,6 @@ impl TryFrom<StoredRow> for KeptRow {
     }
 }
 
-fn decode(index: u64, before: Chain, batch: &[u8]) -> Result<LedgerRow, postcard::Error> {
-    Ok(LedgerRow {
-        index,
-        chain: before.after_encoded(index, batch),
-        batch: Arc::new(postcard::from_bytes(batch)?),
-    })
-}
-
 /// What a block on disk says.
 pub(super) fn encode_block(rows: &[KeptRow]) -> Vec<u8> {
     postcard::to_stdvec(rows).expect("numbers and lists always encode")
@@ -94,6 +86,11 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// Numbers of the blocks on disk that are needed.
+    pub fn blocks(&self) -> impl Iterator<Item = u64> {
+        self.blocks.iter().map(|(number, _)| *number)
+    }
+
     /// Reads what is on disk; `block` gives what a block says, by its number.
     ///
     /// # Errors
@@ -139,31 +136,40 @@ impl LoadedRows {
     ///
     /// # Errors
     /// [`BlockError`].
-    pub fn decode(&self) -> Result<Vec<LedgerRow>, BlockError> {
-        let mut decoded = Vec::new();
+    pub fn decode(&self) -> Result<Stretch, BlockError> {
+        let mut stretch = Stretch::default();
         for (bytes, rows) in &self.blocks {
             let block: Vec<StoredRow> = postcard::from_bytes(bytes)?;
             let rows = block.get(rows.clone());
             let rows = rows.ok_or_else(|| BlockError(format!("it has {} rows", block.len())))?;
             for row in rows {
-                decoded.push(decode(row.index, row.before, &row.batch)?);
+                stretch.push(row.index, row.before, &row.batch)?;
             }
         }
         for row in &self.open {
-            decoded.push(decode(row.index, row.before, &row.batch)?);
+            stretch.push(row.index, row.before, &row.batch)?;
         }
-        Ok(decoded)
+        Ok(stretch)
     }
+}
 
+/// Batches of a ledger to be read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stretch {
     /// The hash of all batches before the first of these; `None` if there is none.
-    ///
-    /// # Errors
-    /// [`BlockError`].
-    pub fn chain_before(&self) -> Result<Option<Chain>, BlockError> {
-        let Some((bytes, rows)) = self.blocks.first() else {
-            return Ok(self.open.first().map(|row| row.before));
-        };
-        let block: Vec<StoredRow> = postcard::from_bytes(bytes)?;
-        Ok(block.get(rows.start).map(|row| row.before))
+    pub chain_before: Option<Chain>,
+    /// They, oldest first.
+    pub rows: Vec<LedgerRow>,
+}
+
+impl Stretch {
+    fn push(&mut self, index: u64, before: Chain, batch: &[u8]) -> Result<(), postcard::Error> {
+        self.chain_before.get_or_insert(before);
+        self.rows.push(LedgerRow {
+            index,
+            chain: before.after_encoded(index, batch),
+            batch: Arc::new(postcard::from_bytes(batch)?),
+        });
+        Ok(())
     }
 }

@@ -101,7 +101,7 @@ impl Kept {
     }
 
     fn decode(&self, rows: Rows) -> Vec<LedgerRow> {
-        self.load(rows).decode().unwrap()
+        self.load(rows).decode().unwrap().rows
     }
 
     fn indexes(&self, rows: Rows) -> Vec<u64> {
@@ -304,7 +304,7 @@ fn the_chain_tells_any_change_of_any_batch() {
 fn the_chain_before_any_retained_batch_is_known() {
     let ledger = ledger_with(6);
     let all = ledger.decode(ledger_with(5).rows(0, 9));
-    let before = |rows| ledger.load(rows).chain_before().unwrap();
+    let before = |rows| ledger.load(rows).decode().unwrap().chain_before;
     assert_eq!(ledger.oldest_index(), 20);
     for (dropped_or_not, next) in all.iter().zip([20, 30, 40, 50, 60]) {
         assert_eq!(before(ledger.rows(next, 2)), Some(dropped_or_not.chain));
@@ -312,7 +312,7 @@ fn the_chain_before_any_retained_batch_is_known() {
     assert_eq!(before(ledger.rows(61, 1)), None);
     let first = ledger_with(1);
     let rows = first.load(first.rows(0, 1));
-    assert_eq!(rows.chain_before(), Ok(Some(Chain::default())));
+    assert_eq!(rows.decode().unwrap().chain_before, Some(Chain::default()));
 }
 
 #[test]
@@ -331,6 +331,22 @@ fn batches_leave_memory_in_blocks_and_the_disk_when_none_of_a_block_is_retained(
     let copied: Ledger =
         postcard::from_bytes(&postcard::to_stdvec(&ledger.ledger).unwrap()).unwrap();
     assert_eq!(copied, ledger.ledger);
+}
+
+#[test]
+fn a_full_block_leaves_memory_with_the_next_batch_even_if_that_is_ignored() {
+    let again = |kept: &mut Kept| apply(kept, 99, 1, &batch(1, 1));
+    let deposed = |kept: &mut Kept| apply(kept, 99, 2, &batch(1, 2));
+    for ignored in [again, deposed] {
+        let mut ledger = ledger_with(2);
+        assert!(ledger.blocks.is_empty() && ledger.full_block().is_some());
+        assert!(matches!(ignored(&mut ledger), Applied::Ignored(_)));
+        assert!(ledger.full_block().is_none());
+        assert_eq!(ledger.blocks.len(), 1);
+        assert_eq!(apply(&mut ledger, 100, 1, &batch(1, 2)), Applied::Applied);
+        ledger.check_invariants();
+        assert_eq!(ledger.indexes(ledger.rows(0, 9)), [10, 20, 100]);
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(super) fn rows() -> Vec<LedgerRow> {
         ledger.apply_batch(100 + 2 * at, term, &batch, &Scoring::default());
     }
     let in_memory = ledger.rows(0, usize::MAX).load(Err).unwrap();
-    in_memory.decode().unwrap()
+    in_memory.decode().unwrap().rows
 }
 
 fn batch(at: u64) -> LedgerBatch {

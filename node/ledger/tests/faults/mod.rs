@@ -4,9 +4,9 @@ mod cut;
 mod fake;
 
 use mongodb::bson::doc;
-use raftery_ledger::{ExportError, Exporter};
+use raftery_ledger::{COLLECTIONS, ExportError, Exporter};
 
-use super::{Duration, LINEAGE, MongoServer, Running, assert_stored_once, rows};
+use super::{Duration, LINEAGE, MongoServer, Running, assert_stored_once, collection, rows};
 use fake::{Fake, Manner};
 
 /// The driver's connections of one attempt (two that work, those that watch the server), and what
@@ -68,6 +68,15 @@ async fn what_waits_arrives_in_parts_over_connections_that_soon_break() {
     running.is_leading.send_replace(true);
     running.until_exported(299).await;
     assert_stored_once(&server, 300).await;
+    // What is exported again after a loss does so as well, and what comes later isn't held up.
+    running.is_leading.send_replace(false);
+    for name in COLLECTIONS {
+        collection(&server, name).await.drop().await.unwrap();
+    }
+    running.source.append(300, 310);
+    running.is_leading.send_replace(true);
+    running.until_exported(309).await;
+    assert_stored_once(&server, 310).await;
 }
 
 #[tokio::test]

@@ -309,18 +309,18 @@ impl Admin for AdminService {
             Ok(limit) => limit.min(ROWS_MAX),
             Err(_) => ROWS_MAX,
         };
-        let rows = |from_index| {
-            let rows = self.handle.ledger_rows(from_index, limit);
+        let rows = async |from_index, limit| {
+            let rows = self.handle.ledger_rows(from_index, limit).await;
             rows.map_err(|error| Status::internal(error.to_string()))
         };
-        let mut ledger = rows(request.from_index)?;
+        let mut ledger = rows(request.from_index, limit).await?;
         // Callers go on until an answer is empty: batches of a leader without followers, which
         // have no rows, must not look like the end.
         while ledger.rows.iter().all(|row| row.batch.verdicts.is_empty()) {
             let Some(last) = ledger.rows.last() else {
                 break;
             };
-            ledger = rows(last.index + 1)?;
+            ledger = rows(last.index + 1, ROWS_MAX).await?;
         }
         Ok(Response::new(ledger_response(&ledger, limit)))
     }

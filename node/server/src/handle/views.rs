@@ -10,7 +10,8 @@ use raftery_raft::MemberId;
 use super::Handle;
 use crate::clock;
 use crate::cluster_version::ClusterVersion;
-use crate::state::StateError;
+use crate::node::Running;
+use crate::state::{LocatedRows, StateError};
 
 /// A follower with at most this many entries to go counts as caught up.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
@@ -135,18 +136,22 @@ impl Handle {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn ledger_rows(&self, from_index: u64, limit: usize) -> Result<LedgerRows, StateError> {
+    pub async fn ledger_rows(
+        &self,
+        from_index: u64,
+        limit: usize,
+    ) -> Result<LedgerRows, StateError> {
         let Some(running) = self.cell().get() else {
             return Ok(LedgerRows::default());
         };
         let (rows, oldest_index, exported_index) = {
             let state = running.state.read().expect("no holder of the lock panics");
             let ledger = &state.meta.ledger;
-            let rows = state.load(ledger.rows(from_index, limit))?;
+            let rows = state.locate(ledger.rows(from_index, limit));
             (rows, ledger.oldest_index(), ledger.exported_index())
         };
         Ok(LedgerRows {
-            rows: rows.decode()?,
+            rows: rows.read().await?.rows,
             oldest_index,
             exported_index,
         })
@@ -156,7 +161,7 @@ impl Handle {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn ledger_page(
+    pub async fn ledger_page(
         &self,
         part: LedgerPart,
         limit: usize,
@@ -164,6 +169,17 @@ impl Handle {
         let Some(running) = self.cell().get() else {
             return Ok(None);
         };
+        let (page, located) = Self::page_head(running, part, limit);
+        let stretch = located.read().await?;
+        Ok(Some(LedgerPage {
+            chain_before: stretch.chain_before,
+            rows: stretch.rows.iter().map(RowPage::from).collect(),
+            ..page
+        }))
+    }
+
+    /// A page without rows, and where those are.
+    fn page_head(running: &Running, part: LedgerPart, limit: usize) -> (LedgerPage, LocatedRows) {
         let state = running.state.read().expect("no holder of the lock panics");
         let meta = &state.meta;
         let ledger = &meta.ledger;
@@ -171,7 +187,7 @@ impl Handle {
             LedgerPart::From(index) => ledger.rows(index, limit),
             LedgerPart::Last => ledger.last_rows(limit),
         };
-        let rows = state.load(rows)?;
+        let located = state.locate(rows);
         let names = meta
             .members
             .iter()
@@ -199,13 +215,7 @@ impl Handle {
             members: members.into_iter().map(member).collect(),
             rows: Vec::new(),
         };
-        // Decoding many batches must not hold up who applies the next ones.
-        drop(state);
-        Ok(Some(LedgerPage {
-            chain_before: rows.chain_before()?,
-            rows: rows.decode()?.iter().map(RowPage::from).collect(),
-            ..page
-        }))
+        (page, located)
     }
 
     /// Scores and last verdicts by member.
