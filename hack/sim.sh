@@ -5,7 +5,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 own_target
-cargo build --release --locked --quiet -p raftery-sim --bin sim
+cargo build --release --locked --quiet --workspace --bin sim
 arguments=()
 if [ -n "${SEED:-}" ]; then arguments+=(--seed "$SEED"); else arguments+=(--seconds "${FOR:-180}"); fi
 if [ -n "${EVENTS:-}" ]; then arguments+=(--events "$EVENTS"); fi

@@ -21,7 +21,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
 use mongodb::bson::{Document, doc};
-use raftery_behaviour::{MemberId, Observation, RULES, Reason, Scoring, Verdict, Window};
+use raftery_behaviour::{MemberId, Observation, Reason, Rules, Scoring, Verdict, Window};
 use raftery_ledger::{
     Chain, Exporter, Gap, Ledger, LedgerBatch, LedgerPage, LedgerRow, MemberPage, RowPage,
     StandingPage,
@@ -53,7 +53,7 @@ fn batch(window: u64) -> LedgerBatch {
         }
     };
     LedgerBatch {
-        rules: RULES,
+        rules: Rules::HIGHEST,
         term: 1,
         window: Window(window),
         at_unix_ms: 1_700_000_000_000 + 1_000 * window,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use raftery_proto::admin::admin_client::AdminClient;
 use raftery_proto::admin::{
-    LedgerRequest, LedgerRow, StatusRequest, StatusResponse, TransferRequest,
+    ClusterConfig, ConfigureRequest, LedgerRequest, LedgerRow, StatusRequest, StatusResponse,
+    TransferRequest,
 };
 use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -50,6 +51,14 @@ impl Admin {
     pub async fn transfer(&self, to: u64) -> Result<()> {
         let request = self.request(TransferRequest { to }, CHANGE_TIMEOUT);
         self.client.clone().transfer(request).await?;
+        Ok(())
+    }
+
+    /// Changes how members are judged; only the leader does that.
+    pub async fn configure(&self, config: ClusterConfig) -> Result<()> {
+        let cluster_config = Some(config);
+        let request = self.request(ConfigureRequest { cluster_config }, CHANGE_TIMEOUT);
+        self.client.clone().configure(request).await?;
         Ok(())
     }
 

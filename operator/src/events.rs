@@ -81,6 +81,14 @@ impl Events {
             let pod = pod_reference(name, cluster.namespace());
             self.publish(cluster, type_, reason, note, Some(pod)).await;
         }
+        if loses_windows(previous, next) {
+            let note =
+                "members drop windows of the ledger that weren't exported: MongoDB has been \
+                        away for longer than they are kept"
+                    .to_owned();
+            self.publish(cluster, EventType::Warning, "LedgerLost", note, None)
+                .await;
+        }
         let is_even = cluster.spec.replicas % 2 == 0;
         if is_even && previous.observed_generation != next.observed_generation {
             let size = cluster.spec.replicas;
@@ -129,6 +137,11 @@ fn pod_reference(name: String, namespace: Option<String>) -> ObjectReference {
     }
 }
 
+/// Whether windows of the ledger began to be lost for MongoDB with this change of the status.
+fn loses_windows(previous: &RaftClusterStatus, next: &RaftClusterStatus) -> bool {
+    previous.ledger_windows_lost.is_none() && next.ledger_windows_lost.is_some()
+}
+
 /// Who began to fail slowly with this change of the status, and who has recovered: type, reason,
 /// ordinal and what to say of it.
 fn slow_changes(
@@ -166,6 +179,17 @@ mod tests {
             "score": -310, "fastScore": 97, "lastVerdict": "-20 slow_append", "slow": slow,
         });
         serde_json::from_value(json!({"members": [member]})).unwrap()
+    }
+
+    #[test]
+    fn the_first_lost_windows_are_told_of_and_further_ones_arent() {
+        let status = |ledger_windows_lost| RaftClusterStatus {
+            ledger_windows_lost,
+            ..RaftClusterStatus::default()
+        };
+        assert!(!loses_windows(&status(None), &status(None)));
+        assert!(loses_windows(&status(None), &status(Some(1))));
+        assert!(!loses_windows(&status(Some(1)), &status(Some(9))));
     }
 
     #[test]

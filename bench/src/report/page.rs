@@ -44,7 +44,7 @@ fn write_page(results: &Results, pictures: &[Drawn], to: &mut String) -> std::fm
         to,
         "\nServers and load share that one machine: {members} processes of one system and the load at \
          a time, the\nsystems in turns, each time on empty directories. Rounds: {rounds}. Both run \
-         with their default settings\n(heartbeat 100 ms, election timeout 1 s). The load is the same \
+         with their default settings\n(heartbeat 100 ms, election timeout 1 s) but for a quota of 16 GiB. The load is the same \
          code for both: callers in a closed loop, one\nrequest at a time each, on {connections} \
          connections spread over all members; {value_bytes}-byte values; {keys} keys\nwritten before, \
          drawn evenly; {seconds} s measured after a warm-up. A single caller goes round the\n\

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use mongodb::bson::Bson;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use raftery_behaviour::{MemberId, Observation, RULES, Reason, Times, Verdict, Window};
+use raftery_behaviour::{MemberId, Observation, Reason, Rules, Times, Verdict, Window};
 use raftery_ledger::{Chain, LedgerBatch};
 
 use super::super::columns::Type;
@@ -18,7 +18,7 @@ fn rows() -> Vec<LedgerRow> {
         max_micros: 3,
     };
     let batch = LedgerBatch {
-        rules: RULES,
+        rules: Rules::HIGHEST,
         term: 2,
         window: Window(7),
         at_unix_ms: 1_700_000_000_123,

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use mongodb::bson::doc;
-use raftery_behaviour::{MemberId, Observation, RULES, Reason, Scoring, Verdict, Window};
+use raftery_behaviour::{MemberId, Observation, Reason, Rules, Scoring, Verdict, Window};
 use raftery_ledger::LedgerBatch;
 
 use super::*;
@@ -12,7 +12,7 @@ fn rows(count: u64) -> Vec<LedgerRow> {
     let mut chain = Chain::default();
     let row = |window| {
         let batch = LedgerBatch {
-            rules: RULES,
+            rules: Rules::HIGHEST,
             term: 1,
             window: Window(window),
             at_unix_ms: 1_000 * window,

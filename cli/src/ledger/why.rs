@@ -207,7 +207,7 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use raftery_behaviour::{RULES, Reason, Verdict, Window};
+    use raftery_behaviour::{Reason, Rules, Verdict, Window};
     use raftery_ledger::{Ledger, LedgerBatch, StandingPage};
 
     use super::*;
@@ -221,7 +221,7 @@ mod tests {
             reason: reason.clone(),
         };
         LedgerBatch {
-            rules: RULES,
+            rules: Rules::HIGHEST,
             term: 1,
             window: Window(window),
             at_unix_ms: window * 1_000,

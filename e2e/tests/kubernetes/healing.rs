@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use raftery_e2e::kube::RaftCluster;
+use raftery_e2e::kube::{RaftCluster, Sandbox};
 use raftery_e2e::members::Onlooker;
 use raftery_e2e::outcome::Outcome;
 use raftery_e2e::report::{Figure, Progress};
-use raftery_e2e::writer::{Record, Writer};
+use raftery_e2e::writer::Writer;
 use raftery_e2e::{pods, wait};
 
 use crate::{READY_LIMIT, REPLACED_LIMIT, alone, manifest};
@@ -34,17 +34,54 @@ impl Fault {
     }
 }
 
+/// A cluster with a writer, and with somebody who sees who is a member.
+struct Watched {
+    demo: RaftCluster,
+    onlooker: Onlooker,
+    writer: Writer,
+}
+
+impl Watched {
+    async fn start(sandbox: &Sandbox) -> Result<Self> {
+        let demo = sandbox.kube.cluster("demo");
+        sandbox.kube.apply(&manifest("demo", 3)).await?;
+        demo.settled(READY_LIMIT).await?;
+        let onlooker = Onlooker::start(&demo).await?;
+        let writer = Writer::start(vec![demo.client_url().await?], "healing", PUTS_PER_SECOND);
+        writer.served_after(Instant::now(), SERVED_LIMIT).await?;
+        Ok(Self {
+            demo,
+            onlooker,
+            writer,
+        })
+    }
+
+    /// The writer is served to the end, every acknowledged write is on every member, and there
+    /// were as many members as are named, by their IDs.
+    async fn stop(self, members: usize) -> Result<()> {
+        let writer = self.writer;
+        writer.served_after(Instant::now(), SERVED_LIMIT).await?;
+        let record = writer.stop().await;
+        println!("{}", record.summary());
+        record.check_revisions()?;
+        for member in self.demo.status().await?.members {
+            let url = self.demo.pod_client_url(member.ordinal).await?;
+            record.check_member(&url).await?;
+        }
+        let history = self.onlooker.history();
+        history.check()?;
+        let seen = history.members();
+        assert_eq!(seen.len(), members, "IDs: {seen:x?}");
+        Ok(())
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn frozen_and_emptied_members_are_replaced_under_new_ids_while_a_writer_goes_on() -> Outcome {
     let (_alone, sandbox) = alone("e2e-healing").await?;
+    let watched = Watched::start(&sandbox).await?;
+    let Watched { demo, writer, .. } = &watched;
     let progress = Progress::default();
-    let demo = sandbox.kube.cluster("demo");
-    sandbox.kube.apply(&manifest("demo", 3)).await?;
-    demo.settled(READY_LIMIT).await?;
-    let onlooker = Onlooker::start(&demo).await?;
-    let writer = Writer::start(vec![demo.client_url().await?], "healing", PUTS_PER_SECOND);
-    writer.served_after(Instant::now(), SERVED_LIMIT).await?;
-
     let mut replaced = Figure::new("a member is replaced", Duration::from_secs(60));
     for round in 0..5 {
         let leader = demo.leader(READY_LIMIT).await?;
@@ -62,9 +99,9 @@ async fn frozen_and_emptied_members_are_replaced_under_new_ids_while_a_writer_go
             .context("a member")?
             .to_owned();
         let begun = Instant::now();
-        fault.strike(&demo, ordinal).await?;
+        fault.strike(demo, ordinal).await?;
         let served = writer.served_after(Instant::now(), SERVED_LIMIT).await?;
-        let new = replaced_by(&demo, ordinal, &old).await?;
+        let new = replaced_by(demo, ordinal, &old).await?;
         replaced.add(begun.elapsed());
         progress.say(format!(
             "demo-{ordinal}{} {fault:?}: {old} became {new} after {:.1} s; \
@@ -74,18 +111,7 @@ async fn frozen_and_emptied_members_are_replaced_under_new_ids_while_a_writer_go
             served.as_secs_f64(),
         ));
     }
-    writer.served_after(Instant::now(), SERVED_LIMIT).await?;
-    let record = writer.stop().await;
-    progress.say(record.summary());
-    verify(&demo, &record).await?;
-    let history = onlooker.history();
-    history.check()?;
-    assert_eq!(
-        history.members().len(),
-        3 + 5,
-        "IDs: {:x?}",
-        history.members()
-    );
+    watched.stop(3 + 5).await?;
     replaced.judge();
     Ok(())
 }
@@ -93,12 +119,9 @@ async fn frozen_and_emptied_members_are_replaced_under_new_ids_while_a_writer_go
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_killed_in_the_middle_of_a_replacement_changes_nothing_about_it() -> Outcome {
     let (_alone, sandbox) = alone("e2e-operator").await?;
+    let watched = Watched::start(&sandbox).await?;
+    let demo = &watched.demo;
     let progress = Progress::default();
-    let demo = sandbox.kube.cluster("demo");
-    sandbox.kube.apply(&manifest("demo", 3)).await?;
-    demo.settled(READY_LIMIT).await?;
-    let onlooker = Onlooker::start(&demo).await?;
-    let writer = Writer::start(vec![demo.client_url().await?], "operator", PUTS_PER_SECOND);
     let mut replaced = Figure::new(
         "a member is replaced though the operator is killed",
         Duration::from_secs(60),
@@ -115,7 +138,7 @@ async fn an_operator_killed_in_the_middle_of_a_replacement_changes_nothing_about
             .context("a member")?
             .to_owned();
         let begun = Instant::now();
-        Fault::Frozen.strike(&demo, ordinal).await?;
+        Fault::Frozen.strike(demo, ordinal).await?;
         wait::until(moment, REPLACED_LIMIT, async || {
             let status = demo.status().await?;
             let members = &status.members;
@@ -130,21 +153,11 @@ async fn an_operator_killed_in_the_middle_of_a_replacement_changes_nothing_about
         pods::kill_operator().await?;
         progress.say(format!("the operator is killed when {moment}"));
         pods::operator_runs(READY_LIMIT).await?;
-        let new = replaced_by(&demo, ordinal, &old).await?;
+        let new = replaced_by(demo, ordinal, &old).await?;
         replaced.add(begun.elapsed());
         progress.say(format!("demo-{ordinal}: {old} became {new}"));
     }
-    let record = writer.stop().await;
-    progress.say(record.summary());
-    verify(&demo, &record).await?;
-    let history = onlooker.history();
-    history.check()?;
-    assert_eq!(
-        history.members().len(),
-        3 + 2,
-        "IDs: {:x?}",
-        history.members()
-    );
+    watched.stop(3 + 2).await?;
     replaced.judge();
     Ok(())
 }
@@ -164,14 +177,4 @@ async fn replaced_by(cluster: &RaftCluster, ordinal: u32, old: &str) -> Result<S
     .await?;
     cluster.settled(REPLACED_LIMIT).await?;
     Ok(new)
-}
-
-/// Every acknowledged write is on every member.
-async fn verify(cluster: &RaftCluster, record: &Record) -> Result<()> {
-    record.check_revisions()?;
-    for member in cluster.status().await?.members {
-        let url = cluster.pod_client_url(member.ordinal).await?;
-        record.check_member(&url).await?;
-    }
-    Ok(())
 }

@@ -11,6 +11,8 @@ use raftery_e2e::outcome::Outcome;
 use crate::alone;
 
 const LIMIT: Duration = Duration::from_secs(30);
+/// What a node ends with when its store is damaged.
+const EXIT_DAMAGED: i32 = 12;
 const MARK: &str = "a mark that is found again in the file";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,12 +109,39 @@ async fn a_torn_tail_is_left_behind_and_the_node_comes_back_whole() -> Outcome {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_store_ends_the_node_with_its_own_code_and_the_rest_goes_on() -> Outcome {
+    let _alone = alone().await;
+    let mut cluster = Cluster::started(3).await?;
+    let (leader, _) = cluster.leader(LIMIT).await?;
+    cluster.all_caught_up(LIMIT).await?;
+    let node = &mut cluster.nodes[(leader + 1) % 3];
+    node.kill()?;
+    let store = segments(&node.data.join("store"), "log")?;
+    let segment = store.first().context("a segment of the store")?;
+    let mut bytes = fs::read(segment)?;
+    bytes[20] ^= 1;
+    fs::write(segment, &bytes)?;
+    node.start()?;
+    let status = node.process()?.ended(LIMIT).await?;
+    assert_eq!(status.code(), Some(EXIT_DAMAGED), "{status}");
+    let log = node.log();
+    let said = log.lines().last().context("it said nothing")?;
+    let named = segment.file_name().context("a file has a name")?;
+    assert!(said.contains(&*named.to_string_lossy()), "{said}");
+    assert!(fs::read(segment)? == bytes, "the damaged file was changed");
+    let mut client = cluster.nodes[leader].client().await?;
+    client.put("the others", "go on", None).await?;
+    Ok(())
+}
+
 fn numbers(text: &str) -> Vec<usize> {
     let digits = text.split(|c: char| !c.is_ascii_digit());
     digits.filter_map(|digits| digits.parse().ok()).collect()
 }
 
-fn segments(directory: &Path) -> Result<Vec<PathBuf>> {
+/// Files with this ending.
+fn segments(directory: &Path, ending: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(directory) = open.pop() {
@@ -120,7 +149,7 @@ fn segments(directory: &Path) -> Result<Vec<PathBuf>> {
             let path = entry?.path();
             if path.is_dir() {
                 open.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "wal") {
+            } else if path.extension().is_some_and(|it| it == ending) {
                 found.push(path);
             }
         }
@@ -136,14 +165,14 @@ fn last_segment(directory: &Path) -> Result<PathBuf> {
         let bytes = fs::read(file).unwrap_or_default();
         bytes.iter().skip(HEADER_BYTES).any(|byte| *byte != 0)
     };
-    let mut segments = segments(directory)?;
+    let mut segments = segments(directory, "wal")?;
     segments.retain(has_frames);
     segments.pop().context("no segment")
 }
 
 /// Where some bytes stand first.
 fn find(directory: &Path, wanted: &[u8]) -> Result<(PathBuf, usize)> {
-    for file in segments(directory)? {
+    for file in segments(directory, "wal")? {
         let bytes = fs::read(&file)?;
         if let Some(at) = bytes
             .windows(wanted.len())

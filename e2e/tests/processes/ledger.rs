@@ -1,19 +1,22 @@
 //! The ledger and its export, with MongoDB and leaders dying.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use mongodb::bson::Document;
-use raftery_e2e::bare::Cluster;
+use raftery_e2e::bare::{Cluster, Node};
 use raftery_e2e::mongo::{self, StandIn, number};
 use raftery_e2e::outcome::Outcome;
 use raftery_e2e::ports::free_port;
 use raftery_e2e::report::Progress;
-use raftery_e2e::{http, wait};
-use raftery_proto::admin::LedgerRow;
+use raftery_e2e::{environment, http, wait};
+use raftery_proto::admin::{ClusterConfig, LedgerRow, Points};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
-use crate::alone;
+use crate::beside_others;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const OUTAGE: Duration = Duration::from_secs(30);
@@ -25,7 +28,7 @@ type Windows = BTreeMap<u64, BTreeSet<u64>>;
 #[tokio::test(flavor = "multi_thread")]
 async fn rewards_and_intervals_equal_the_ledger_after_mongodb_was_gone_and_leaders_died() -> Outcome
 {
-    let _alone = alone().await;
+    let _others = beside_others().await;
     let progress = Progress::default();
     let mut cluster = Cluster::new(3)?;
     let mut mongodb = StandIn::start(free_port(), &cluster.directory().join("mongodb")).await?;
@@ -217,7 +220,7 @@ fn unix_ms() -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_mongodb_address_leaves_the_cluster_serving_and_is_shown() -> Outcome {
-    let _alone = alone().await;
+    let _others = beside_others().await;
     let mut cluster = Cluster::new(3)?;
     let nobody = free_port();
     cluster.export_to(&format!(
@@ -246,7 +249,7 @@ async fn a_wrong_mongodb_address_leaves_the_cluster_serving_and_is_shown() -> Ou
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_mongodb_the_ledger_is_read_from_every_node() -> Outcome {
-    let _alone = alone().await;
+    let _others = beside_others().await;
     let cluster = Cluster::started(3).await?;
     for node in &cluster.nodes {
         wait::until("verdicts are there", LIMIT, async || {
@@ -264,4 +267,120 @@ async fn without_mongodb_the_ledger_is_read_from_every_node() -> Outcome {
         .await?;
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_way_of_judging_is_the_same_on_all_members_and_stands_in_the_ledger() -> Outcome {
+    let _others = beside_others().await;
+    let cluster = Cluster::started(3).await?;
+    let (leader, before) = cluster.leader(LIMIT).await?;
+    let leader = cluster.nodes[leader].admin()?;
+    let worth = |restarted| ClusterConfig {
+        slow_ratio: Some(5),
+        points: Some(Points {
+            restarted: Some(restarted),
+            ..Points::default()
+        }),
+        ..ClusterConfig::default()
+    };
+    let refused = leader.configure(worth(1_001)).await;
+    let refused = format!("{:#}", refused.err().context("it was taken")?);
+    assert!(refused.contains("points.restarted is 1001"), "{refused}");
+    leader.configure(worth(77)).await?;
+
+    let mut expected = before.cluster_config.context("no configuration")?;
+    expected.slow_ratio = Some(5);
+    let points = expected.points.as_mut().context("no points")?;
+    points.restarted = Some(77);
+    for node in &cluster.nodes {
+        wait::until("it judges the other way", LIMIT, async || {
+            let config = node.admin()?.status().await?.cluster_config;
+            ensure!(config.as_ref() == Some(&expected), "{config:?}");
+            let url = format!("{}/ledger?from=0&limit=1000", node.metrics_url());
+            let (_, page) = http::get(&url).await?;
+            let page: serde_json::Value = serde_json::from_str(&page)?;
+            let rows = page["rows"].as_array().context("no rows")?;
+            let said = rows
+                .iter()
+                .map(|row| &row["scoring"]["points"]["restarted"]);
+            let said: Vec<_> = said.filter_map(serde_json::Value::as_i64).collect();
+            ensure!(said == [10, 77], "the ledger says {said:?}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_shows_the_ledger_in_every_form() -> Outcome {
+    let _others = beside_others().await;
+    let cluster = Cluster::started(3).await?;
+    let node = &cluster.nodes[0];
+    wait::until("some windows are judged", LIMIT, async || {
+        let judged = node.admin()?.ledger().await?.len();
+        ensure!(judged >= 9, "{judged} rows");
+        Ok(())
+    })
+    .await?;
+
+    let table = cli(node, &["tail", "-n", "2"]).await?;
+    let lines: Vec<_> = table.lines().collect();
+    assert!(lines[0].starts_with("AT "), "{table}");
+    assert_eq!(lines.len(), 1 + 2 * 3, "{table}");
+    assert!(table.contains("acknowledged_in_time"), "{table}");
+    let json = cli(node, &["tail", "-n", "2", "-o", "json"]).await?;
+    for line in json.lines() {
+        let row: serde_json::Value = serde_json::from_str(line)?;
+        assert_eq!(row["intervals"].as_array().map(Vec::len), Some(3), "{row}");
+    }
+    let scores = cli(node, &["scores", "-o", "yaml"]).await?;
+    let scores: serde_json::Value = serde_yaml::from_str(&scores)?;
+    for (place, node) in cluster.nodes.iter().enumerate() {
+        assert!(
+            (0..3).any(|at| scores[at]["name"] == node.name.as_str()),
+            "member {place} isn't in {scores}"
+        );
+    }
+    for (format, begins) in [("jsonl", "{"), ("csv", "index,"), ("parquet", "PAR1")] {
+        let file = cluster.directory().join(format);
+        let path = file.to_str().context("a path of text")?;
+        cli(node, &["export", "--format", format, "--file", path]).await?;
+        let bytes = std::fs::read(&file)?;
+        assert!(bytes.starts_with(begins.as_bytes()), "{format}");
+    }
+    let refused = cli(node, &["why", "nobody"]).await;
+    let refused = refused.err().context("nobody is a member")?.to_string();
+    assert!(refused.contains(&cluster.nodes[2].name), "{refused}");
+
+    let mut follows = command(node, &["tail", "-f", "-n", "1", "-o", "json"])?
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let lines = follows.stdout.take().context("its output")?;
+    let mut lines = BufReader::new(lines).lines();
+    let mut last = 0;
+    for _ in 0..3 {
+        let line = tokio::time::timeout(LIMIT, lines.next_line()).await??;
+        let row: serde_json::Value = serde_json::from_str(&line.context("it ended")?)?;
+        let index = row["index"].as_u64().context("an index")?;
+        assert!(index > last, "{index} after {last}");
+        last = index;
+    }
+    Ok(())
+}
+
+fn command(node: &Node, arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(environment::raftery()?);
+    command.args(["ledger", "--endpoint", &node.metrics_url()]);
+    command.args(arguments);
+    Ok(command)
+}
+
+/// What `raftery ledger` prints, or its words if it fails.
+async fn cli(node: &Node, arguments: &[&str]) -> Result<String> {
+    let ran = command(node, arguments)?.output().await?;
+    let said = String::from_utf8_lossy(&ran.stderr);
+    ensure!(ran.status.success(), "{arguments:?}: {said}");
+    Ok(String::from_utf8(ran.stdout)?)
 }

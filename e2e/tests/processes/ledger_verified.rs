@@ -15,7 +15,7 @@ use raftery_e2e::{environment, wait};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::alone;
+use crate::beside_others;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const EXPORT_LIMIT: Duration = Duration::from_secs(120);
@@ -29,7 +29,7 @@ const BATCHES_MIN: u64 = 10;
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_agrees_after_mongodb_and_leaders_died_many_times_and_every_connection_was_cut()
 -> Outcome {
-    let _alone = alone().await;
+    let _others = beside_others().await;
     let progress = Progress::default();
     let mut cluster = Cluster::new(3)?;
     let mut mongodb = StandIn::start(free_port(), &cluster.directory().join("mongodb")).await?;

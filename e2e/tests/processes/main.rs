@@ -1,6 +1,7 @@
 //! Nodes as bare processes, with real clients, killed, frozen and damaged.
 //!
-//! One test at a time: each wants the whole machine, and some measure times.
+//! Tests that measure times, or say who leads or that nobody was penalised, want the whole machine.
+//! Others, whose clusters spend most of their time waiting, go beside one another.
 
 mod behaviour;
 mod blackbox;
@@ -16,10 +17,16 @@ mod rollback;
 mod space;
 mod versions;
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+static MACHINE: RwLock<()> = RwLock::const_new(());
 
-async fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().await
+/// Nobody else at work.
+async fn alone() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().await
+}
+
+/// Others at work that don't mind, either.
+async fn beside_others() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().await
 }

@@ -10,6 +10,8 @@ use raftery_e2e::wait;
 
 use crate::alone;
 
+/// The highest that this build supports.
+const HIGHEST: u32 = 3;
 const LIMIT: Duration = Duration::from_secs(20);
 /// Twice the time after which a leader looks whether it can raise the version.
 const LOOKS: Duration = Duration::from_secs(1);
@@ -27,25 +29,25 @@ async fn the_cluster_version_is_raised_only_once_every_member_supports_it() -> O
     let (first, last) = ((leader + 1) % 3, (leader + 2) % 3);
     supports(&cluster, &[(first, 1), (last, 1)]).await?;
     proxies.claim_cluster_version(first, None);
-    supports(&cluster, &[(first, 2), (last, 1)]).await?;
+    supports(&cluster, &[(first, HIGHEST), (last, 1)]).await?;
     tokio::time::sleep(LOOKS).await;
     for node in &cluster.nodes {
         let status = node.admin()?.status().await?;
         assert_eq!(status.cluster_version, 1, "{}", node.name);
-        assert_eq!(status.cluster_version_max, 2);
+        assert_eq!(status.cluster_version_max, HIGHEST);
     }
 
     for place in [last, leader] {
         proxies.claim_cluster_version(place, None);
     }
-    goes_by_2(&cluster).await?;
+    goes_by_the_highest(&cluster).await?;
     // It is part of what is kept, and a member that claims less now isn't spoken to.
     for node in &mut cluster.nodes {
         node.kill()?;
         node.start()?;
     }
     cluster.all_serve(LIMIT).await?;
-    goes_by_2(&cluster).await?;
+    goes_by_the_highest(&cluster).await?;
     let (leader, _) = cluster.leader(LIMIT).await?;
     let older = (leader + 1) % 3;
     proxies.claim_cluster_version(older, Some(1));
@@ -80,12 +82,12 @@ async fn supports(cluster: &Cluster, expected: &[(usize, u32)]) -> Result<()> {
     Ok(())
 }
 
-async fn goes_by_2(cluster: &Cluster) -> Result<()> {
+async fn goes_by_the_highest(cluster: &Cluster) -> Result<()> {
     for node in &cluster.nodes {
-        wait::until("it goes by 2", LIMIT, async || {
+        wait::until("it goes by the highest", LIMIT, async || {
             let version = node.admin()?.status().await?.cluster_version;
-            ensure!(version == 2, "{version}");
-            ensure!(node.metric("raftery_cluster_version").await? == 2);
+            ensure!(version == HIGHEST, "{version}");
+            ensure!(node.metric("raftery_cluster_version").await? == u64::from(HIGHEST));
             Ok(())
         })
         .await?;

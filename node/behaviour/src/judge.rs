@@ -15,7 +15,8 @@
 //!
 //! **Nobody is its own witness.** What a member says of itself can only make it look worse: its
 //! disk is judged by its own words, but also by when entries were acknowledged, which its leader
-//! saw; a leader is judged by its followers, whose words the next leader enters ([`crate::Views`]).
+//! saw; a leader is judged by its followers, whose words the next leader enters ([`crate::Views`]),
+//! and while most of them find it slow it earns nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::observation::{MemberId, Observation};
 use crate::samples::millis;
 use crate::scoring::Scoring;
 use crate::verdict::{Reason, Verdict};
+use crate::views::finds_slow;
 
 /// What counts as in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +66,7 @@ pub fn judge(
         if !is_away(one, limits, scoring, &comparison, &mut reasons) {
             let again = were_slow.contains(&one.member);
             is_slow(one, again, limits, scoring, &comparison, &mut reasons);
-            reward(one, scoring, &mut reasons);
+            reward(one, scoring, &comparison, &mut reasons);
         }
         let member = one.member;
         verdicts.extend(reasons.into_iter().map(|(points, reason)| Verdict {
@@ -231,22 +233,23 @@ fn is_slow(
     reasons.extend(slowness.into_iter().min_by_key(|(points, _)| *points));
 }
 
-/// If nothing was wrong.
-fn reward(seen: &Observation, scoring: &Scoring, reasons: &mut Reasons) {
+/// If nothing was wrong. A leader that its followers find slow is told that it led, and no more.
+fn reward(seen: &Observation, scoring: &Scoring, comparison: &Comparison, reasons: &mut Reasons) {
     if reasons
         .iter()
         .any(|(points, reason)| *points < 0 || reason.is_slowness())
     {
         return;
     }
-    let reason = if seen.is_leader {
-        Reason::Led
+    let points = scoring.points.healthy;
+    reasons.push(if !seen.is_leader {
+        let acknowledged = seen.heartbeats_acknowledged;
+        (points, Reason::AcknowledgedInTime { acknowledged })
+    } else if comparison.is_leader_slow {
+        (0, Reason::Led)
     } else {
-        Reason::AcknowledgedInTime {
-            acknowledged: seen.heartbeats_acknowledged,
-        }
-    };
-    reasons.push((scoring.points.healthy, reason));
+        (points, Reason::Led)
+    });
 }
 
 /// What a member is compared with.
@@ -262,6 +265,8 @@ struct Comparison {
     slow_links: BTreeMap<MemberId, (u32, u32)>,
     /// There are several followers, and each missed a heartbeat.
     all_miss: bool,
+    /// Most followers whose entries were committed say that the leader was slow at it.
+    is_leader_slow: bool,
 }
 
 impl Comparison {
@@ -276,9 +281,19 @@ impl Comparison {
             append: median(seen.iter().filter_map(append)),
             slow_links: to_cause(&links, leader, link, scoring),
             link,
+            is_leader_slow: leader.is_some_and(|leader| is_found_slow(seen, leader, scoring)),
             all_miss: are_several && followers.all(|one| one.heartbeats_missed > 0),
         }
     }
+}
+
+fn is_found_slow(seen: &[Observation], leader: MemberId, scoring: &Scoring) -> bool {
+    let followers = seen.iter().filter(|one| !one.is_leader);
+    let reports = followers.filter_map(|one| one.report.as_ref());
+    let words: Vec<_> = reports
+        .filter_map(|report| finds_slow(leader, report, scoring))
+        .collect();
+    words.iter().filter(|is_slow| **is_slow).count() * 2 > words.len()
 }
 
 /// How long a sync of a member takes: by its own words, which can't make it look better than it is,

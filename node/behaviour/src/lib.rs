@@ -34,7 +34,7 @@ pub use meter::Meter;
 pub use observation::{Events, Link, MemberId, Observation, Report, Times, Window};
 pub use observer::{Event, Observer};
 pub use score::{FAST_FIT, FAST_MAX, FAST_MIN, FAST_SLOW, SLOW_MAX, SLOW_MIN, Score, share_kept};
-pub use scoring::{Points, RULES, Scoring, ScoringError};
+pub use scoring::{Points, Rules, Scoring, ScoringError};
 pub use timers::{AdaptiveTimers, Ceiling, ELECTION_TIMEOUT_MIN, HEARTBEAT_INTERVAL_MIN};
 pub use verdict::{Kind, Reason, Verdict};
 pub use views::{View, Views, judge_former};

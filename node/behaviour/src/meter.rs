@@ -79,6 +79,7 @@ impl Meter {
     /// Ends the window. `oldest_write`: for how long the oldest write has been under way.
     pub fn finish_window(
         &mut self,
+        now: Duration,
         oldest_write: Duration,
         heartbeat_interval: Duration,
         election_timeout: Duration,
@@ -91,6 +92,12 @@ impl Meter {
                 p95_micros: samples.finish()?.p95_micros,
             })
         });
+        // A leader that commits nothing is seen by that.
+        if self.commits.min().is_none()
+            && let Some((_, came)) = self.uncommitted.front()
+        {
+            self.commits.add(now.saturating_sub(*came));
+        }
         let report = Report {
             links: links.collect(),
             syncs: self.syncs.finish(),
@@ -132,7 +139,7 @@ mod tests {
         meter.on_round_trip(MemberId(2), ms(5));
         meter.on_round_trip(MemberId(2), ms(3));
         meter.on_repair();
-        let report = meter.finish_window(ms(4), ms(30), ms(150));
+        let report = meter.finish_window(ms(110), ms(4), ms(30), ms(150));
         let all = |times: Option<crate::Times>| {
             let times = times.expect("measured");
             (times.p50_micros, times.p95_micros)
@@ -151,8 +158,10 @@ mod tests {
             (report.heartbeat_interval_ms, report.election_timeout_ms),
             (30, 150)
         );
+        let stuck = meter.finish_window(ms(604), ms(0), ms(30), ms(150));
+        assert_eq!(all(stuck.commits), (500_000, 500_000));
         meter.on_commit(ms(1_000), 7);
-        let next = meter.finish_window(ms(0), ms(30), ms(150));
+        let next = meter.finish_window(ms(1_000), ms(0), ms(30), ms(150));
         assert_eq!(all(next.commits), (896_000, 896_000));
         assert_eq!((next.syncs, next.repairs, next.links.len()), (None, 0, 0));
     }
@@ -165,7 +174,7 @@ mod tests {
         meter.on_leader_changed();
         meter.on_heartbeat(ms(900), ms(30));
         meter.on_commit(ms(900), 9);
-        let report = meter.finish_window(ms(0), ms(30), ms(150));
+        let report = meter.finish_window(ms(900), ms(0), ms(30), ms(150));
         assert_eq!((report.lateness, report.commits), (None, None));
     }
 

@@ -79,7 +79,8 @@ pub struct Report {
     pub oldest_write_micros: u64,
     /// By how much its leader's heartbeats came later than the leader says that it beats.
     pub lateness: Option<Times>,
-    /// From an entry's arrival to the news that it is committed.
+    /// From an entry's arrival to the news that it is committed. If none was in this window: for how
+    /// long the oldest has waited.
     pub commits: Option<Times>,
     /// Its links, as far as they were measured.
     pub links: Vec<Link>,

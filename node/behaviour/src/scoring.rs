@@ -1,11 +1,37 @@
 //! What verdicts are worth: the part of judging that a cluster may choose. Replicated, and changed by
 //! log entries only, so that all members compute the same.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-/// The rules by which verdicts become scores. A batch of the ledger names those that it was made by;
-/// a member that doesn't know them must not guess.
-pub const RULES: u16 = 1;
+/// The rules by which verdicts become scores. A batch of the ledger names those that it is scored by:
+/// its leader takes the latest that all members know, and all score it by these. A member that
+/// doesn't know them must not guess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Rules(pub u16);
+
+impl Rules {
+    /// What clusters begin with.
+    pub const FIRST: Self = Self(1);
+    /// Heartbeats that all followers missed no longer make each of them slow.
+    pub const SHARED_MISSES: Self = Self(2);
+    /// The latest.
+    pub const HIGHEST: Self = Self::SHARED_MISSES;
+
+    /// Whether this build can score by them.
+    #[must_use]
+    pub fn are_known(self) -> bool {
+        (Self::FIRST..=Self::HIGHEST).contains(&self)
+    }
+}
+
+impl fmt::Display for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// How members are judged.
 ///
@@ -160,6 +186,12 @@ fn in_range(name: &'static str, value: i128, min: i128, max: i128) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_beyond_the_highest_arent_known() {
+        let known = [0, 1, 2, 3].map(|number| Rules(number).are_known());
+        assert_eq!(known, [false, true, true, false]);
+    }
 
     #[test]
     fn what_is_out_of_range_is_named() {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::observation::MemberId;
+use crate::scoring::Rules;
 
 /// What a member earned in one window, for one reason. It may get several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,7 +137,7 @@ impl Reason {
         }
     }
 
-    /// Whether it says that the member is slow now: what the fast score goes by.
+    /// Whether it says that the member is slow now.
     #[must_use]
     pub fn is_slowness(&self) -> bool {
         match self {
@@ -185,6 +186,14 @@ impl Kind {
 }
 
 impl Verdict {
+    /// Whether it makes the fast score of its member worse. What all followers missed, which costs
+    /// no points, is the leader's end losing it.
+    #[must_use]
+    pub fn is_slow_by(&self, rules: Rules) -> bool {
+        let is_shared = self.points == 0 && matches!(self.reason, Reason::HeartbeatsMissed { .. });
+        self.reason.is_slowness() && !(is_shared && rules >= Rules::SHARED_MISSES)
+    }
+
     /// What the verdict is.
     #[must_use]
     pub fn kind(&self) -> Kind {

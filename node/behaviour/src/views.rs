@@ -42,29 +42,18 @@ struct Window {
 }
 
 impl Views {
-    /// A window as follower of `leader` ended with this report. The leader was slow if entries were
-    /// committed much later than this follower's own disk, the leader's heartbeats, the way there and
-    /// back (once to acknowledge, and once to learn), and the floor explain.
+    /// A window as follower of `leader` ended with this report.
     pub fn add(&mut self, leader: MemberId, term: u64, report: &Report, scoring: &Scoring) {
-        let Some(commits) = report.commits else {
+        let Some(is_slow) = finds_slow(leader, report, scoring) else {
             return;
         };
-        let own = report.syncs.map_or(0, |times| times.p95_micros);
-        let usual = own.saturating_mul(scoring.slow_ratio.into());
-        let mut links = report.links.iter();
-        let way = links.find(|link| link.peer == leader);
-        let way = way.map_or(0, |link| link.p95_micros.saturating_mul(2));
-        let limit = usual
-            .max(scoring.floor_micros)
-            .saturating_add(report.heartbeat_interval_ms.saturating_mul(1_000))
-            .saturating_add(way);
         if self.windows.len() == WINDOWS_MAX {
             self.windows.pop_front();
         }
         self.windows.push_back(Window {
             leader,
             term,
-            is_slow: commits.p95_micros > limit,
+            is_slow,
         });
     }
 
@@ -92,6 +81,23 @@ impl Views {
             slow,
         })
     }
+}
+
+/// Whether a follower's report says that its leader was slow: entries were committed much later than
+/// this follower's own disk, the leader's heartbeats, the way there and back (once to acknowledge, and
+/// once to learn), and the floor explain. `None` if nothing waited to be committed.
+pub(crate) fn finds_slow(leader: MemberId, report: &Report, scoring: &Scoring) -> Option<bool> {
+    let commits = report.commits?;
+    let own = report.syncs.map_or(0, |times| times.p95_micros);
+    let usual = own.saturating_mul(scoring.slow_ratio.into());
+    let mut links = report.links.iter();
+    let way = links.find(|link| link.peer == leader);
+    let way = way.map_or(0, |link| link.p95_micros.saturating_mul(2));
+    let limit = usual
+        .max(scoring.floor_micros)
+        .saturating_add(report.heartbeat_interval_ms.saturating_mul(1_000))
+        .saturating_add(way);
+    Some(commits.p95_micros > limit)
 }
 
 /// What several followers' views of a former leader are worth, if any of them is of it: the

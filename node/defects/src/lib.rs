@@ -35,6 +35,8 @@ defects! {
     AnswerVoteBeforeSync,
     /// Recovery forgets whom the member voted for.
     ForgetVote,
+    /// Repair of a damaged log goes by the vote in what could still be read, not by the newest.
+    ForgetVoteOfDamaged,
     /// Recovery keeps the entries of a batch that stand before the first bad one.
     RecoverHalfBatch,
     /// Recovery takes damage to acknowledged data for a torn tail.
@@ -77,6 +79,10 @@ defects! {
     LeaseAtOldTime,
     /// A leader keeps its lease after it told another member to campaign.
     LeaseAfterTimeoutNow,
+    /// What a follower doesn't count is answered with a promise that it doesn't keep.
+    PromiseUncounted,
+    /// A member waits for as long as its last leader wished before it campaigns, however long.
+    ObeyAnyWish,
     /// A member campaigns and votes at once after a start, whatever it promised before.
     NoWaitAfterStart,
     /// While joint, a majority of the new half is enough to commit.

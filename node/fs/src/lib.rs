@@ -3,9 +3,11 @@
 //! **Owns** the one small interface through which the write-ahead log and the revision log touch
 //! files ([`Fs`], [`FsFile`]), the operating system behind it ([`RealFs`]), and a file system in
 //! memory that knows what is durable ([`MemFs`]): tests and the simulator lose, tear, rot and
-//! refuse each operation there. **Never** knows what is in a file.
+//! refuse each operation there. **Never** knows what is in a file; both formats only share the way
+//! in which they write numbers ([`le`]).
 
 mod fs;
+pub mod le;
 mod mem;
 mod real;
 

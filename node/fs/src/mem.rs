@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+mod crashes;
 mod disk;
 mod faults;
 mod files;

@@ -3,15 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use raftery_behaviour::{Observation, Scoring, Verdict, Window};
+use raftery_behaviour::{Observation, Rules, Scoring, Verdict, Window};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
 /// One window as the leader saw it. Travels postcard-encoded in the Raft log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerBatch {
-    /// The rules by which it is scored ([`raftery_behaviour::RULES`]).
-    pub rules: u16,
+    /// The rules by which it is scored.
+    pub rules: Rules,
     /// The term in which the leader judged.
     pub term: u64,
     /// The window within the term.
@@ -107,7 +107,7 @@ pub struct LedgerRow {
 
 #[cfg(test)]
 mod tests {
-    use raftery_behaviour::{MemberId, RULES, Reason, Report, Times};
+    use raftery_behaviour::{MemberId, Reason, Report, Times};
 
     use super::*;
 
@@ -148,7 +148,7 @@ mod tests {
             },
         };
         let batch = LedgerBatch {
-            rules: RULES,
+            rules: Rules::HIGHEST,
             term: 100_000,
             window: Window(1_000_000),
             at_unix_ms: 1_800_000_000_000,

@@ -254,7 +254,7 @@ fn int64(number: u64) -> i64 {
 mod tests {
     use std::sync::Arc;
 
-    use raftery_behaviour::{RULES, Window};
+    use raftery_behaviour::{Rules, Window};
 
     use super::*;
     use crate::batch::{Chain, LedgerBatch};
@@ -285,7 +285,7 @@ mod tests {
             ..Observation::blank(MemberId(0xabc))
         };
         let batch = LedgerBatch {
-            rules: RULES,
+            rules: Rules::HIGHEST,
             term: 3,
             window: Window(7),
             at_unix_ms: 1_700_000_000_000,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use raftery_behaviour::{MemberId, Observation, Reason, Scoring, Verdict, Window};
+use raftery_behaviour::{MemberId, Observation, Reason, Rules, Scoring, Verdict, Window};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -67,7 +67,7 @@ pub struct RowPage {
     /// The hash of it and of all before it.
     pub chain: Chain,
     /// The rules by which it is scored.
-    pub rules: u16,
+    pub rules: Rules,
     /// The term in which the leader judged.
     pub term: u64,
     /// The window within the term.
@@ -213,7 +213,7 @@ impl VerdictPage {
 
 #[cfg(test)]
 mod tests {
-    use raftery_behaviour::{Events, RULES, Report, Times};
+    use raftery_behaviour::{Events, Report, Times};
 
     use super::*;
 
@@ -307,7 +307,7 @@ mod tests {
             reason,
         };
         let batch = LedgerBatch {
-            rules: RULES,
+            rules: Rules::HIGHEST,
             term: u64::MAX,
             window: Window(7),
             at_unix_ms: 1,

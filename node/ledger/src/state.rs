@@ -195,7 +195,9 @@ impl Ledger {
             let points = verdicts
                 .iter()
                 .fold(0_i32, |sum, verdict| sum.saturating_add(verdict.points));
-            let is_slow = verdicts.iter().any(|verdict| verdict.reason.is_slowness());
+            let is_slow = verdicts
+                .iter()
+                .any(|verdict| verdict.is_slow_by(batch.rules));
             let Some(gravest) = verdicts.into_iter().min_by_key(|verdict| verdict.points) else {
                 continue;
             };
@@ -324,6 +326,19 @@ impl Ledger {
     /// (no MongoDB) this only says what queries don't find any more.
     pub fn gaps(&self) -> impl Iterator<Item = &Gap> {
         self.gaps.iter()
+    }
+
+    /// How many batches were dropped before they were exported.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.gaps.iter().map(|gap| gap.batches).sum()
+    }
+
+    /// When the last window ended, by its leader's wall clock, in milliseconds since 1970; `None`
+    /// without one.
+    #[must_use]
+    pub fn judged_at_unix_ms(&self) -> Option<u64> {
+        self.open.last().map(|row| row.at_unix_ms)
     }
 
     /// Asserts the invariants listed at the type.

@@ -6,7 +6,7 @@
 )]
 
 use raftery_behaviour::{
-    MemberId, Observation, RULES, Reason, Report, Scoring, Times, Verdict, Window,
+    MemberId, Observation, Reason, Report, Rules, Scoring, Times, Verdict, Window,
 };
 use raftery_ledger::{Ledger, LedgerBatch, RETAINED_BATCHES_MAX};
 
@@ -47,7 +47,7 @@ fn batch(window: u64) -> LedgerBatch {
         ..Observation::blank(member(of))
     };
     LedgerBatch {
-        rules: RULES,
+        rules: Rules::HIGHEST,
         scoring: None,
         term: 3,
         window: Window(window),

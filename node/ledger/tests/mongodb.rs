@@ -20,11 +20,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Collection};
-use raftery_behaviour::{MemberId, Observation, RULES, Reason, Scoring, Verdict, Window};
+use raftery_behaviour::{MemberId, Observation, Reason, Rules, Scoring, Verdict, Window};
 use raftery_ledger::{
     Batches, Chain, ExportError, ExportLoop, ExportSettings, ExportStatus, Exporter, INTERVALS,
     Ledger, LedgerBatch, LedgerRow, MarkError, REWARDS, ReadError, Rows, SCHEMA, Source,
 };
+use raftery_rig::ports::free_port;
 use server::MongoServer;
 use tokio::sync::{Notify, watch};
 
@@ -49,7 +50,7 @@ fn batch(window: u64) -> LedgerBatch {
         ..Observation::blank(member(at))
     };
     LedgerBatch {
-        rules: RULES,
+        rules: Rules::HIGHEST,
         scoring: (window == 0).then(Scoring::default),
         term: 1,
         window: Window(window),
@@ -207,7 +208,7 @@ async fn errors_say_in_plain_words_what_is_wrong_and_never_the_password() {
     assert!(matches!(error, ExportError::Uri { .. }), "{error}");
     assert!(!error.to_string().contains("cret"), "{error}");
 
-    let uri = format!("mongodb://u:secret@127.0.0.1:{}/", server::free_port());
+    let uri = format!("mongodb://u:secret@127.0.0.1:{}/", free_port());
     let error = Exporter::connect(&uri, LINEAGE, None)
         .await
         .unwrap_err()
@@ -442,7 +443,7 @@ async fn only_the_leader_exports_and_a_deposed_one_stops() {
 #[tokio::test]
 async fn a_wrong_address_shows_in_the_status_and_a_corrected_file_mends_it() {
     let server = MongoServer::start();
-    let wrong = format!("mongodb://127.0.0.1:{}/", server::free_port());
+    let wrong = format!("mongodb://127.0.0.1:{}/", free_port());
     let mut running = Running::start(&wrong);
     running.is_leading.send_replace(true);
     running.source.append(0, 10);

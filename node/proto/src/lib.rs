@@ -9,6 +9,7 @@
 #![allow(missing_docs, clippy::all, unreachable_pub)] // generated code below
 
 pub mod codec;
+mod config;
 
 /// etcd's v3 API.
 pub mod etcdserverpb {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | 1 | what a cluster begins with |
 //! | 2 | several changes of membership in one step ([`ConfChange::Change`], `LeaveJoint`) |
+//! | 3 | members are scored by rules 2 ([`Rules::SHARED_MISSES`]) |
 //!
 //! Each member tells in its handshakes the highest version that it supports. The leader proposes a
 //! higher one once all members are connected and support it; it never goes down. A node that
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 
+use raftery_behaviour::Rules;
 use raftery_raft::{ConfChange, MemberId, Membership};
 
 use crate::command::CommandError;
@@ -29,13 +31,25 @@ impl ClusterVersion {
     pub const LOWEST: Self = Self(1);
     /// From here on several members may change at once.
     pub const SEVERAL_CHANGES: Self = Self(2);
+    /// From here on what all followers missed makes none of them slow.
+    pub const SHARED_MISSES: Self = Self(3);
     /// The highest that this build supports.
-    pub const HIGHEST: Self = Self(2);
+    pub const HIGHEST: Self = Self::SHARED_MISSES;
 
     /// What a handshake tells: builds that knew of no versions told nothing, and support the first.
     #[must_use]
     pub fn from_wire(told: u32) -> Self {
         Self(told).max(Self::LOWEST)
+    }
+
+    /// The latest rules of scoring that all members know.
+    #[must_use]
+    pub fn rules(self) -> Rules {
+        if self < Self::SHARED_MISSES {
+            Rules::FIRST
+        } else {
+            Rules::SHARED_MISSES
+        }
     }
 
     /// What is applied after an entry that asks for `version`.
@@ -139,12 +153,14 @@ mod tests {
     fn a_version_is_supported_by_all_only_when_voters_and_learners_are_connected_and_know_it() {
         let members = three_with_a_learner();
         let supported = Supported::default();
-        supported.told(MemberId(2), ClusterVersion(2));
+        supported.told(MemberId(2), ClusterVersion::HIGHEST);
         supported.told(MemberId(3), ClusterVersion(7));
         assert_eq!(supported.by_all(ME, &members), None, "4 said nothing yet");
         supported.told(MemberId(4), ClusterVersion::from_wire(0));
         assert_eq!(supported.by_all(ME, &members), Some(ClusterVersion(1)));
         supported.told(MemberId(4), ClusterVersion(2));
+        assert_eq!(supported.by_all(ME, &members), Some(ClusterVersion(2)));
+        supported.told(MemberId(4), ClusterVersion::HIGHEST);
         assert_eq!(
             supported.by_all(ME, &members),
             Some(ClusterVersion::HIGHEST)

@@ -12,7 +12,7 @@
 //! skipped), so variants are only ever added at the end.
 
 use bytes::Bytes;
-use raftery_behaviour::{RULES, Scoring};
+use raftery_behaviour::{Rules, Scoring};
 use raftery_ledger::LedgerBatch;
 use raftery_raft::MemberId;
 use raftery_store::{StoreError, WriteOp, WriteResult};
@@ -122,12 +122,13 @@ pub enum CommandError {
     },
     /// A window was judged by rules that this build doesn't know.
     #[error(
-        "a batch of the ledger is scored by rules {rules}; this build knows only {RULES}: was it \
-         written by a newer one?"
+        "a batch of the ledger is scored by rules {rules}; this build knows only up to {}: was \
+         it written by a newer one?",
+        Rules::HIGHEST
     )]
     Rules {
         /// Those rules.
-        rules: u16,
+        rules: Rules,
     },
     /// What was recorded of the membership can't be read.
     #[error("unknown or damaged record of the membership: was it written by a newer version?")]

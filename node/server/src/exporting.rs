@@ -1,6 +1,7 @@
 //! Wires the ledger's exporter to this node: batches come from the applied state, the cursor
 //! goes through the log, and it works while this node leads.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock, Weak};
 
 use raftery_ledger::{
@@ -10,6 +11,7 @@ use raftery_ledger::{
 use raftery_raft::{LogIndex, RoleKind};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tracing::warn;
 
 use crate::command::Command;
 use crate::driver::DriverHandle;
@@ -44,9 +46,27 @@ struct AppliedLedger {
     applied: watch::Receiver<LogIndex>,
     /// Weak: the export must not keep a stopped node alive.
     running: Arc<OnceLock<Weak<Running>>>,
+    /// Where the gap begins that was last warned of; 0: none was.
+    told_of_gap: AtomicU64,
 }
 
 impl AppliedLedger {
+    /// Warns once of each gap that lies ahead.
+    fn tell_of_gap(&self, ledger: &Ledger) {
+        if let Some(gap) = ledger.gaps().last()
+            && gap.last_index > ledger.exported_index()
+            && self.told_of_gap.swap(gap.first_index, Ordering::Relaxed) != gap.first_index
+        {
+            warn!(
+                first = gap.first_index,
+                last = gap.last_index,
+                batches = gap.batches,
+                "batches of the ledger were dropped before they could be exported: there was no \
+                 MongoDB for longer than they are kept"
+            );
+        }
+    }
+
     fn locate(&self, which: impl FnOnce(&Ledger) -> Rows) -> LocatedRows {
         let state = self.state.read().expect("no holder of the lock panics");
         state.locate(which(&state.meta.ledger))
@@ -67,6 +87,7 @@ impl Source for AppliedLedger {
             let next = {
                 let state = self.state.read().expect("no holder of the lock panics");
                 let ledger = &state.meta.ledger;
+                self.tell_of_gap(ledger);
                 let rows = ledger.batches_after(ledger.exported_index(), max);
                 (ledger.pending() > 0).then(|| (state.locate(rows), ledger.pending()))
             };
@@ -112,6 +133,7 @@ pub(crate) fn start(
         state: Arc::clone(state),
         applied,
         running: Arc::clone(&running),
+        told_of_gap: AtomicU64::new(0),
     };
     let mut raft = driver.status.clone();
     let (leads, is_leading) = watch::channel(false);

@@ -246,6 +246,7 @@ fn picture(handle: &Handle) -> Picture {
         ledger_exported_index: ledger.exported_index,
         ledger_pending: ledger.pending,
         ledger_is_failing: ledger.error.is_some(),
+        ledger_lost: ledger.lost,
     }
 }
 

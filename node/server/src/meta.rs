@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
-use raftery_behaviour::{RULES, Scoring};
+use raftery_behaviour::Scoring;
 use raftery_ledger::Ledger;
 use raftery_proto::peer as proto;
 use raftery_raft::{
@@ -148,8 +148,8 @@ impl Meta {
                 Ok(Outcome::Done)
             }
             Change::Command(Command::Ledger(batch)) => {
-                if batch.rules != RULES {
-                    let rules = batch.rules;
+                let rules = batch.rules;
+                if !rules.are_known() {
                     return Err(CommandError::Rules { rules });
                 }
                 let scoring = &self.settings.scoring;
@@ -326,7 +326,7 @@ pub fn taken(members: &Members, id: Option<MemberId>, urls: &[String]) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raftery_behaviour::Window;
+    use raftery_behaviour::{Rules, Window};
     use raftery_ledger::LedgerBatch;
     use raftery_raft::Term;
 
@@ -476,7 +476,7 @@ mod tests {
     fn a_batch_of_unknown_rules_ends_the_process_rather_than_being_skipped() {
         let mut meta = added("http://a:1");
         let mut batch = LedgerBatch {
-            rules: RULES,
+            rules: Rules::HIGHEST,
             term: 1,
             window: Window(0),
             at_unix_ms: 0,
@@ -489,10 +489,13 @@ mod tests {
             meta.apply(at(index), Change::Command(Command::Ledger(batch.clone())))
         };
         assert!(apply(&mut meta, 5, &batch).is_ok());
-        batch.rules = RULES + 1;
-        let refused = apply(&mut meta, 6, &batch).unwrap_err();
-        assert!(matches!(refused, CommandError::Rules { rules } if rules == RULES + 1));
-        assert_eq!(meta.ledger.last_index(), 5);
+        (batch.rules, batch.window) = (Rules::FIRST, Window(1));
+        assert!(apply(&mut meta, 6, &batch).is_ok(), "older ones are known");
+        let unknown = Rules(Rules::HIGHEST.0 + 1);
+        (batch.rules, batch.window) = (unknown, Window(2));
+        let refused = apply(&mut meta, 7, &batch).unwrap_err();
+        assert!(matches!(refused, CommandError::Rules { rules } if rules == unknown));
+        assert_eq!(meta.ledger.last_index(), 6);
     }
 
     #[test]

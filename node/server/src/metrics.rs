@@ -70,6 +70,8 @@ pub struct Picture {
     pub ledger_pending: u64,
     /// Exporting fails.
     pub ledger_is_failing: bool,
+    /// Batches that were dropped before they were exported.
+    pub ledger_lost: u64,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +90,7 @@ struct Mirrored {
     ledger_exported_index: Gauge,
     ledger_pending: Gauge,
     ledger_is_failing: Gauge,
+    ledger_lost: Gauge,
 }
 
 #[derive(Debug, Default)]
@@ -336,6 +339,11 @@ impl Metrics {
                 "1 while exporting the ledger fails",
                 &mirrored.ledger_is_failing,
             ),
+            (
+                "raftery_ledger_lost",
+                "Batches that were dropped before they could be exported",
+                &mirrored.ledger_lost,
+            ),
         ] {
             registry.register(name, help, gauge.clone());
         }
@@ -427,6 +435,7 @@ impl Metrics {
         mirrored
             .ledger_is_failing
             .set(picture.ledger_is_failing.into());
+        mirrored.ledger_lost.set(signed(picture.ledger_lost));
     }
 
     /// Everything as OpenMetrics text.

@@ -1,4 +1,4 @@
-use raftery_behaviour::{RULES, Window};
+use raftery_behaviour::{Rules, Window};
 use raftery_ledger::{LedgerBatch, LedgerRow};
 use raftery_raft::MemberId;
 
@@ -22,7 +22,7 @@ impl Kept {
     fn judge(&mut self, windows: std::ops::Range<u64>) {
         for window in windows {
             let batch = LedgerBatch {
-                rules: RULES,
+                rules: Rules::HIGHEST,
                 term: 1,
                 window: Window(window),
                 at_unix_ms: 1_000 * window,

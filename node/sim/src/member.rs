@@ -43,8 +43,8 @@ pub(crate) struct Running {
     pub(crate) shown: Option<Status>,
     /// Writes that wait for their entry to be applied here.
     pub(crate) waiters: BTreeMap<LogIndex, (Term, Write)>,
-    /// Reads that were asked for here, by what Raft calls them, with what their clients do.
-    pub(crate) asked: HashMap<ReadId, (Key, ReadId)>,
+    /// Reads that were asked for here.
+    pub(crate) asked: HashMap<ReadId, Key>,
     /// Reads that wait for the state machine to reach an index.
     pub(crate) reads: Vec<ReadGrant>,
     /// Committed entries that the state machine hasn't got to.

@@ -145,6 +145,7 @@ impl<'a> World<'a> {
         }
         self.heal_everything()?;
         let end = self.now + HEALING_MAX;
+        let mut led_at = self.now;
         while !self.has_converged() {
             if self.now >= end {
                 return Err((
@@ -153,6 +154,12 @@ impl<'a> World<'a> {
                 ));
             }
             self.next()?;
+            if self.is_led() {
+                led_at = self.now;
+            }
+            let leaderless = self.now.since(led_at);
+            self.invariants
+                .observe(&Observation::Healed { leaderless })?;
         }
         self.say(format_args!("all agree"));
         let leader = self.leader().expect("it has converged");
@@ -214,6 +221,12 @@ impl<'a> World<'a> {
                 member.is_broken
                     || running.is_some_and(|r| r.machine.applied().index == leader.commit)
             })
+    }
+
+    /// Whether somebody leads who has committed something as a leader.
+    fn is_led(&self) -> bool {
+        let mut leaders = self.members.values().filter(|member| member.leads());
+        leaders.any(|member| member.shown().is_some_and(|it| it.has_committed_in_term))
     }
 
     /// The leader of the highest term.

@@ -76,8 +76,7 @@ pub enum ReadError {
 }
 
 /// What goes wrong with the revision log's files. The state in memory is as it was before the
-/// call; a caller that can't go on ends the process, or fetches a snapshot where
-/// [`StoreIoError::is_damage`].
+/// call; a caller that can't go on ends the process.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreIoError {
     /// The file system refused something.
@@ -104,7 +103,7 @@ pub enum StoreIoError {
         source: io::Error,
     },
     /// Bytes that were durable are not what was written: a checksum fails, a file is short or
-    /// gone. Nothing was changed on disk. The node needs a fresh snapshot from the leader.
+    /// gone. Nothing was changed on disk. The member must be replaced.
     #[error("{}: damaged at offset {offset}: {reason}", path.display())]
     Damaged {
         /// The file.
@@ -138,7 +137,7 @@ pub enum StoreIoError {
 }
 
 impl StoreIoError {
-    /// Whether what was durable is damaged: a fresh snapshot helps, a restart doesn't.
+    /// Whether what was durable is damaged: a restart doesn't help.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. })

@@ -36,8 +36,8 @@ use raftery_defects::{Defect, is_on};
 
 use crate::AppliedId;
 use crate::error::StoreIoError;
-use crate::le::{i64_at, u32_at, u64_at};
 use crate::record::Record;
+use raftery_fs::le::{i64_at, u32_at, u64_at};
 
 pub(crate) const HEADER_BYTES: usize = 40;
 /// Before the records.

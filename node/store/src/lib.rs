@@ -54,7 +54,6 @@ mod hash;
 mod history;
 mod index;
 mod key;
-mod le;
 mod log;
 mod manifest;
 mod op;

@@ -35,8 +35,8 @@ use raftery_fs::{Fs, FsFile};
 use crate::AppliedId;
 use crate::error::StoreIoError;
 use crate::files::remove_file;
-use crate::le::{i64_at, u32_at, u64_at};
 use crate::segment::SegmentId;
+use raftery_fs::le::{i64_at, u32_at, u64_at};
 
 pub(crate) const FILE_NAME: &str = "manifest";
 const TEMPORARY: &str = "manifest.tmp";

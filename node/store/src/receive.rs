@@ -12,12 +12,12 @@ use raftery_fs::Fs;
 use crate::AppliedId;
 use crate::error::{SnapshotError, StoreIoError};
 use crate::files;
-use crate::le::{u32_at, u64_at};
 use crate::manifest::{Manifest, life_dir};
 use crate::recovery::{self, Loaded};
 use crate::segment::Segment;
 use crate::snapshot::{HEADER_BYTES, MAGIC, SnapshotChunk, VERSION, length};
 use crate::store::{Opened, Store, StoreOptions};
+use raftery_fs::le::{u32_at, u64_at};
 
 /// Takes the chunks of one snapshot, in order. Nothing of the store changes.
 pub struct SnapshotReceiver<F: Fs> {

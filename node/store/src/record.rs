@@ -26,7 +26,7 @@
 use crc32c::crc32c;
 
 use crate::history::Revision;
-use crate::le::{i64_at, u32_at};
+use raftery_fs::le::{i64_at, u32_at};
 
 const HEADER_BYTES: usize = 56;
 const PUT: u8 = 1;

@@ -30,7 +30,7 @@ use raftery_fs::{Fs, FsFile};
 
 use crate::error::StoreIoError;
 use crate::files::remove_file;
-use crate::le::{u32_at, u64_at};
+use raftery_fs::le::{u32_at, u64_at};
 
 /// Where frames begin. A page of its own, so that appending never rewrites the header's.
 pub(crate) const DATA_START: u64 = 4096;

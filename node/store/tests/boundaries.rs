@@ -3,9 +3,18 @@
 
 mod common;
 
-use common::{Draw, Entry, Node, PATTERNS, State, at, create, delete, open, put, reopen, unsynced};
+use std::io;
+
+use common::{Draw, Entry, Node, State, at, create, delete, open, put, reopen};
 use raftery_fs::{Fate, MemFs};
 use raftery_store::{SnapshotError, StoreIoError, WriteOp};
+
+/// What a system answers with: EIO, ENOSPC, EROFS.
+const REFUSALS: [io::ErrorKind; 3] = [
+    io::ErrorKind::Other,
+    io::ErrorKind::StorageFull,
+    io::ErrorKind::ReadOnlyFilesystem,
+];
 
 /// One step of a story.
 #[derive(Clone, Debug)]
@@ -63,26 +72,37 @@ fn story() -> Vec<Step> {
 struct Run {
     is_created: bool,
     durable: u64,
+    /// How often there was no room, and then was.
+    waits: usize,
+    /// What ended it.
+    error: Option<StoreIoError>,
 }
 
 /// Lets the story happen until it ends or the disk does.
 fn run(fs: &MemFs, steps: &[Step], mut states: Option<&mut Vec<State>>) -> Run {
     let mut run = Run::default();
-    let Ok(mut node) = create(fs) else { return run };
+    let mut node = match create(fs) {
+        Ok(node) => node,
+        Err(error) => {
+            run.error = Some(error);
+            return run;
+        }
+    };
     run.is_created = true;
     if let Some(states) = states.as_mut() {
         states.push(node.state());
     }
     for step in steps {
-        let done = match step {
-            Step::Apply(entry) => node.apply(entry),
-            Step::Flush => node.store.flush().map(drop),
-            Step::Sync => node.sync(),
-            Step::Checkpoint => node.checkpoint(),
-            Step::Rewrite => node.rewrite().map(|_| ()),
-            Step::Install => install(&mut node),
-        };
-        if done.is_err() {
+        let mut done = take(&mut node, step);
+        // Want of room is waited out, as by the server; but a snapshot comes from elsewhere again.
+        if !matches!(step, Step::Install) && done.as_ref().is_err_and(StoreIoError::is_out_of_space)
+        {
+            run.waits += 1;
+            fs.stop_failing();
+            done = take(&mut node, step);
+        }
+        if let Err(error) = done {
+            run.error = Some(error);
             return run;
         }
         run.durable = node.store.durable().index;
@@ -91,6 +111,17 @@ fn run(fs: &MemFs, steps: &[Step], mut states: Option<&mut Vec<State>>) -> Run {
         }
     }
     run
+}
+
+fn take(node: &mut Node, step: &Step) -> Result<(), StoreIoError> {
+    match step {
+        Step::Apply(entry) => node.apply(entry),
+        Step::Flush => node.store.flush().map(drop),
+        Step::Sync => node.sync(),
+        Step::Checkpoint => node.checkpoint(),
+        Step::Rewrite => node.rewrite().map(|_| ()),
+        Step::Install => install(node),
+    }
 }
 
 fn install(node: &mut Node) -> Result<(), StoreIoError> {
@@ -144,24 +175,54 @@ fn no_crash_loses_a_promise_or_leaves_half_an_entry() {
         let fs = MemFs::new(1);
         fs.stop_at(Some(stop));
         let run = run(&fs, &steps, None);
-        let pieces = unsynced(&fs);
-        for (name, pattern) in PATTERNS {
-            for chosen in (0..pieces.max(1)).step_by(1 + pieces / 8) {
-                let what = format!("{name}: stop {stop}, piece {chosen} of {pieces}");
-                let fs = fs.fork();
-                let mut at = 0;
-                fs.crash(|piece| {
-                    at += 1;
-                    pattern(at - 1, chosen, &piece)
-                });
-                if let Some(state) = check_recovered(&fs, &run, &states, &what) {
-                    check_life_after(&fs, &state, &what);
-                }
-                crashes += 1;
+        for (crash, fs) in fs.crashes(8) {
+            let what = format!("stop {stop}, {crash}");
+            if let Some(state) = check_recovered(&fs, &run, &states, &what) {
+                check_life_after(&fs, &state, &what);
             }
+            crashes += 1;
         }
     }
     assert!(crashes > 2_000, "only {crashes} crashes were tried");
+}
+
+#[test]
+fn no_refused_operation_loses_a_promise_and_want_of_room_is_waited_out() {
+    let steps = story();
+    let whole = MemFs::new(1);
+    let mut states = Vec::new();
+    run(&whole, &steps, Some(&mut states));
+    let mut rng = fastrand::Rng::with_seed(1);
+    let (mut waited, mut refused) = (0, 0);
+    for at in 0..whole.operations() {
+        for kind in REFUSALS {
+            for lasts in [false, true] {
+                let what = format!("{kind:?} at {at}, lasting: {lasts}");
+                let fs = MemFs::new(1);
+                if lasts {
+                    fs.fail_from(at, kind);
+                } else {
+                    fs.fail_at(at, kind);
+                }
+                let run = run(&fs, &steps, None);
+                fs.stop_failing();
+                waited += run.waits;
+                match &run.error {
+                    None => assert_eq!(kind, io::ErrorKind::StorageFull, "{what}: unnoticed"),
+                    Some(StoreIoError::Damaged { .. }) => panic!("{what}: {:?}", run.error),
+                    Some(_) => refused += 1,
+                }
+                // The process ends and starts again; or the machine does.
+                check_recovered(&fs.fork(), &run, &states, &what);
+                fs.crash_at_random(&mut rng);
+                if let Some(state) = check_recovered(&fs, &run, &states, &what) {
+                    check_life_after(&fs, &state, &what);
+                }
+            }
+        }
+    }
+    assert!(waited > 100, "it was waited for room only {waited} times");
+    assert!(refused > 1_000, "only {refused} operations ended the run");
 }
 
 #[test]

@@ -23,7 +23,7 @@
 use bytes::Bytes;
 use raftery_raft::{ConfChange, Entry, LogId, LogIndex, MemberChange, MemberId, Payload, Term};
 
-use crate::le::{u32_at, u64_at};
+use raftery_fs::le::{u32_at, u64_at};
 
 const VERSION: u8 = 1;
 const HEAD_BYTES: usize = 24;

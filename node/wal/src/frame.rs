@@ -50,7 +50,7 @@ use crc32c::{crc32c, crc32c_append};
 use raftery_raft::{Entry, HardState, LogId, LogIndex, MemberId, Term};
 
 use crate::entry;
-use crate::le::{u32_at, u64_at};
+use raftery_fs::le::{u32_at, u64_at};
 
 mod read;
 

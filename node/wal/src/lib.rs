@@ -23,7 +23,6 @@ mod entry;
 mod error;
 mod frame;
 mod kept;
-mod le;
 mod prepare;
 mod recover;
 mod repair;

@@ -62,7 +62,9 @@ impl<F: Fs> Damaged<F> {
     /// the rest again.
     fn hard_state(&self) -> HardState {
         let (read, told) = (self.prefix.hard_state, self.newest.hard_state);
-        let (term, vote) = if told.term > read.term {
+        let (term, vote) = if is_on(Defect::ForgetVoteOfDamaged) {
+            (read.term, read.vote)
+        } else if told.term > read.term {
             (told.term, told.vote)
         } else if told.term == read.term {
             (read.term, told.vote.or(read.vote))

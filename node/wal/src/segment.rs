@@ -36,8 +36,8 @@ use crc32c::crc32c;
 use raftery_fs::{Fs, FsFile};
 use raftery_raft::MemberId;
 
-use crate::le::{u32_at, u64_at};
 use crate::{WalError, WalIdentity};
+use raftery_fs::le::{u32_at, u64_at};
 
 /// Where frames begin. A page of its own, so that appending never rewrites the header's.
 pub(crate) const DATA_START: u64 = 4096;

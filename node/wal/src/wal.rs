@@ -274,7 +274,10 @@ impl<F: Fs> Wal<F> {
     }
 
     /// Like [`Wal::append`], but the file may get it only at [`Wal::sync`]: a burst is one write.
-    pub(crate) fn stage(&mut self, batch: &PersistBatch) -> Result<(), WalError> {
+    ///
+    /// # Errors
+    /// As [`Wal::append`].
+    pub fn stage(&mut self, batch: &PersistBatch) -> Result<(), WalError> {
         self.guarded(|wal| {
             wal.write_batch(batch.hard_state, batch.base, &batch.entries)?;
             wal.appended = Some(batch.seq);

@@ -4,19 +4,9 @@
 mod common;
 
 use common::{
-    Model, Run, Step, batch, create, data, hard_state, long_story, open, reopen, run, story,
+    Model, Run, Step, batch, create, data, hard_state, long_story, open, reopen, run, staged, story,
 };
-use raftery_fs::{Fate, MemFs, Piece};
-
-/// Pieces that a crash now would decide about.
-fn unsynced(fs: &MemFs) -> Vec<Piece> {
-    let mut pieces = Vec::new();
-    fs.fork().crash(|piece| {
-        pieces.push(piece);
-        Fate::Lost
-    });
-    pieces
-}
+use raftery_fs::MemFs;
 
 /// Opens after a crash. The log must be one that was handed over, and not miss a promise.
 fn check_recovered(fs: &MemFs, run: &Run, what: &str) -> Option<Model> {
@@ -62,48 +52,15 @@ fn check_life_after(fs: &MemFs, model: &Model, what: &str) {
     );
 }
 
-type Pattern = (&'static str, fn(usize, usize, &Piece) -> Fate);
-
-/// Fates by number of the piece, a chosen piece, and the piece.
-const PATTERNS: [Pattern; 7] = [
-    ("only this is lost", |at, chosen, _| {
-        if at == chosen { Fate::Lost } else { Fate::Kept }
-    }),
-    ("only this is kept", |at, chosen, _| {
-        if at == chosen { Fate::Kept } else { Fate::Lost }
-    }),
-    ("lost from here on", |at, chosen, _| {
-        if at >= chosen { Fate::Lost } else { Fate::Kept }
-    }),
-    ("kept from here on", |at, chosen, _| {
-        if at >= chosen { Fate::Kept } else { Fate::Lost }
-    }),
-    ("first bit flipped", |at, chosen, _| {
-        if at == chosen {
-            Fate::Flipped(0)
-        } else {
-            Fate::Kept
-        }
-    }),
-    ("last bit flipped", |at, chosen, piece| {
-        if at == chosen {
-            Fate::Flipped(piece.len * 8 - 1)
-        } else {
-            Fate::Kept
-        }
-    }),
-    ("a bit flipped in the middle", |at, chosen, piece| {
-        if at == chosen {
-            Fate::Flipped(piece.len * 4 + 3)
-        } else {
-            Fate::Kept
-        }
-    }),
-];
-
 #[test]
 fn no_crash_loses_a_promise_or_leaves_half_a_batch() {
     check_every_crash(&story(), 24);
+}
+
+#[test]
+fn no_crash_loses_a_promise_where_several_batches_are_one_write() {
+    check_every_crash(&staged(&story()), 24);
+    check_every_crash(&staged(&long_story()), 6);
 }
 
 #[test]
@@ -126,22 +83,13 @@ fn check_every_crash(steps: &[Step], pieces_max: usize) {
         let fs = MemFs::new(1);
         fs.stop_at(Some(stop));
         let run = run(&fs, steps);
-        let pieces = unsynced(&fs).len();
-        for (name, pattern) in PATTERNS {
-            // Zeroing a segment leaves many pieces of no interest.
-            for chosen in (0..pieces.max(1)).step_by(1 + pieces / pieces_max) {
-                let what = format!("{name}: stop {stop}, piece {chosen} of {pieces}");
-                let fs = fs.fork();
-                let mut at = 0;
-                fs.crash(|piece| {
-                    at += 1;
-                    pattern(at - 1, chosen, &piece)
-                });
-                if let Some(model) = check_recovered(&fs, &run, &what) {
-                    check_life_after(&fs, &model, &what);
-                }
-                crashes += 1;
+        // Zeroing a segment leaves many pieces of no interest.
+        for (crash, fs) in fs.crashes(pieces_max) {
+            let what = format!("stop {stop}, {crash}");
+            if let Some(model) = check_recovered(&fs, &run, &what) {
+                check_life_after(&fs, &model, &what);
             }
+            crashes += 1;
         }
     }
     assert!(crashes > 2_000, "only {crashes} crashes were tried");
@@ -151,6 +99,7 @@ fn check_every_crash(steps: &[Step], pieces_max: usize) {
 fn a_crash_in_the_middle_of_recovery_changes_nothing_about_that() {
     check_interrupted_recoveries(&story());
     check_interrupted_recoveries(&long_story());
+    check_interrupted_recoveries(&staged(&long_story()));
 }
 
 fn check_interrupted_recoveries(steps: &[Step]) {

@@ -7,8 +7,8 @@ use std::io;
 use std::path::Path;
 
 use common::{
-    Model, OPTIONS, Run, batch, create, data, dir, hard_state, long_story, open, reopen, run,
-    segment,
+    Model, OPTIONS, Run, Step, batch, create, data, dir, hard_state, long_story, open, reopen, run,
+    segment, staged,
 };
 use raftery_fs::{Fs, MemFs};
 use raftery_raft::{LogIndex, PersistSeq};
@@ -44,9 +44,17 @@ fn check(fs: &MemFs, run: &Run, what: &str) {
 
 #[test]
 fn no_refused_operation_loses_a_promise() {
-    let steps = long_story();
+    check_every_refusal(&long_story());
+}
+
+#[test]
+fn no_refused_operation_loses_a_promise_where_several_batches_are_one_write() {
+    check_every_refusal(&staged(&long_story()));
+}
+
+fn check_every_refusal(steps: &[Step]) {
     let whole = MemFs::new(1);
-    run(&whole, &steps);
+    run(&whole, steps);
     let mut rng = fastrand::Rng::with_seed(1);
     let (mut told, mut outlived) = (Vec::new(), 0);
     for at in 0..whole.operations() {
@@ -59,7 +67,7 @@ fn no_refused_operation_loses_a_promise() {
                 } else {
                     fs.fail_at(at, kind);
                 }
-                let run = run(&fs, &steps);
+                let run = run(&fs, steps);
                 fs.stop_failing();
                 match &run.error {
                     // Only want of space beside the work is survived.

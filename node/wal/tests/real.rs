@@ -52,7 +52,7 @@ fn a_node_killed_at_any_step_resumes() {
             }
             Step::Sync => drop(wal.sync().unwrap()),
             Step::Seal => wal.seal().unwrap(),
-            Step::Cut(_) | Step::Housekeep | Step::Rebase(..) | Step::Restart => {
+            Step::Stage(_) | Step::Cut(_) | Step::Housekeep | Step::Rebase(..) | Step::Restart => {
                 unreachable!("the short story has none")
             }
         }

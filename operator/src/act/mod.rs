@@ -177,12 +177,9 @@ impl Actor {
                     .await?;
             }
             Step::Open => members.open(&leader).await?,
-            Step::Configure { window_ms } => {
-                let config = admin::ClusterConfig {
-                    window_ms: *window_ms,
-                };
+            Step::Configure { scoring } => {
                 let request = admin::ConfigureRequest {
-                    cluster_config: Some(config),
+                    cluster_config: Some((*scoring).into()),
                 };
                 members.configure(&leader, request).await?;
             }

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
     Affinity, LocalObjectReference, ResourceRequirements, Toleration, TopologySpreadConstraint,
 };
 use kube::{CustomResource, KubeSchema};
+use raftery_behaviour::{Points, Scoring};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -163,13 +164,83 @@ pub struct RaftSpec {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[x_kube(
     validation = Rule::new("duration(self.window).getMilliseconds() >= 100 && duration(self.window).getMilliseconds() <= 60000")
-        .message("spec.behaviour.window must be between 100ms and 60s")
+        .message("spec.behaviour.window must be between 100ms and 60s"),
+    validation = Rule::new("duration(self.floor).getMilliseconds() >= 1 && duration(self.floor).getMilliseconds() <= 10000")
+        .message("spec.behaviour.floor must be between 1ms and 10s"),
+    validation = Rule::new("duration(self.halfLife).getMilliseconds() >= 10000 && duration(self.halfLife).getMilliseconds() <= 2592000000")
+        .message("spec.behaviour.halfLife must be between 10s and 720h"),
+    validation = Rule::new("duration(self.recovery).getMilliseconds() >= 1000 && duration(self.recovery).getMilliseconds() <= 3600000")
+        .message("spec.behaviour.recovery must be between 1s and 1h")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct BehaviourSpec {
     /// Unit of judging: one verdict for each member in each window.
     #[serde(default = "default_window")]
     pub window: DurationText,
+    /// Who takes so many times as long as the median member is slow.
+    #[serde(default = "default_slow_ratio")]
+    #[schemars(range(min = 2, max = 100))]
+    pub slow_ratio: i32,
+    /// Who takes no longer than this is never slow.
+    #[serde(default = "default_floor")]
+    pub floor: DurationText,
+    /// After so long old verdicts count half in the score.
+    #[serde(default = "default_half_life")]
+    pub half_life: DurationText,
+    /// In so long the fast score falls from its worst to its best.
+    #[serde(default = "default_recovery")]
+    pub recovery: DurationText,
+    /// What is worth what.
+    #[serde(default)]
+    pub points: PointsSpec,
+}
+
+/// Points, as their amounts: rewards are added to a score, penalties subtracted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PointsSpec {
+    /// Reward for a window in which nothing was wrong.
+    #[schemars(range(min = 0, max = 1000))]
+    pub healthy: i32,
+    /// Reward for having caught up.
+    #[schemars(range(min = 0, max = 1000))]
+    pub caught_up: i32,
+    /// Reward for having taken over leadership when asked to.
+    #[schemars(range(min = 0, max = 1000))]
+    pub took_over: i32,
+    /// Penalty for a window in which every heartbeat was missed; fewer cost their share.
+    #[schemars(range(min = 0, max = 1000))]
+    pub missed: i32,
+    /// Penalty for a member that can't be reached.
+    #[schemars(range(min = 0, max = 1000))]
+    pub unreachable: i32,
+    /// Penalty for taking four times as long as the median member.
+    #[schemars(range(min = 0, max = 1000))]
+    pub slow: i32,
+    /// Penalty for taking eight times as long.
+    #[schemars(range(min = 0, max = 1000))]
+    pub very_slow: i32,
+    /// Penalty for lagging by two election timeouts.
+    #[schemars(range(min = 0, max = 1000))]
+    pub far_behind: i32,
+    /// Penalty for asking for votes though there is a leader.
+    #[schemars(range(min = 0, max = 1000))]
+    pub campaigned: i32,
+    /// Penalty for a restart.
+    #[schemars(range(min = 0, max = 1000))]
+    pub restarted: i32,
+    /// Penalty for needing a snapshot.
+    #[schemars(range(min = 0, max = 1000))]
+    pub snapshot: i32,
+    /// Penalty for a log that had to be repaired.
+    #[schemars(range(min = 0, max = 1000))]
+    pub repaired: i32,
+    /// Penalty for a disk that got full.
+    #[schemars(range(min = 0, max = 1000))]
+    pub full: i32,
+    /// Penalty for a former leader that its followers found slow all the time; less costs its share.
+    #[schemars(range(min = 0, max = 1000))]
+    pub judged: i32,
 }
 
 /// When members are replaced, and what is done about slow ones.
@@ -355,6 +426,56 @@ impl Default for BehaviourSpec {
     fn default() -> Self {
         Self {
             window: default_window(),
+            slow_ratio: default_slow_ratio(),
+            floor: default_floor(),
+            half_life: default_half_life(),
+            recovery: default_recovery(),
+            points: PointsSpec::default(),
+        }
+    }
+}
+
+impl Default for PointsSpec {
+    fn default() -> Self {
+        let points = Scoring::default().points;
+        Self {
+            healthy: points.healthy,
+            caught_up: points.caught_up,
+            took_over: points.took_over,
+            missed: points.missed,
+            unreachable: points.unreachable,
+            slow: points.slow,
+            very_slow: points.very_slow,
+            far_behind: points.far_behind,
+            campaigned: points.campaigned,
+            restarted: points.restarted,
+            snapshot: points.snapshot,
+            repaired: points.repaired,
+            full: points.full,
+            judged: points.judged,
+        }
+    }
+}
+
+impl PointsSpec {
+    /// As members go by them.
+    #[must_use]
+    pub fn points(&self) -> Points {
+        Points {
+            healthy: self.healthy,
+            caught_up: self.caught_up,
+            took_over: self.took_over,
+            missed: self.missed,
+            unreachable: self.unreachable,
+            slow: self.slow,
+            very_slow: self.very_slow,
+            far_behind: self.far_behind,
+            campaigned: self.campaigned,
+            restarted: self.restarted,
+            snapshot: self.snapshot,
+            repaired: self.repaired,
+            full: self.full,
+            judged: self.judged,
         }
     }
 }
@@ -400,6 +521,22 @@ fn default_adaptive() -> bool {
 
 fn default_window() -> DurationText {
     "1s".into()
+}
+
+fn default_slow_ratio() -> i32 {
+    3
+}
+
+fn default_floor() -> DurationText {
+    "5ms".into()
+}
+
+fn default_half_life() -> DurationText {
+    "10m".into()
+}
+
+fn default_recovery() -> DurationText {
+    "1m".into()
 }
 
 fn default_unresponsive() -> DurationText {

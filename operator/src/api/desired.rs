@@ -3,11 +3,12 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use raftery_behaviour::{Scoring, ScoringError};
 use thiserror::Error;
 
 use super::{
-    DurationText, FailSlow, ParseDurationError, PodSpec, RaftCluster, StorageSpec, VETO_FAIL_SLOW,
-    Veto,
+    BehaviourSpec, DurationText, FailSlow, ParseDurationError, PodSpec, RaftCluster, StorageSpec,
+    VETO_FAIL_SLOW, Veto,
 };
 
 /// How long verdicts may stay in MongoDB: an hour to ten years.
@@ -39,8 +40,8 @@ pub struct Desired {
     pub election_timeout: Duration,
     /// Whether members shorten both by what they measure.
     pub adaptive_timers: bool,
-    /// Unit of judging.
-    pub window: Duration,
+    /// How members are judged.
+    pub scoring: Scoring,
     /// Silence after which a member is replaced.
     pub unresponsive_after: Duration,
     /// Most replacements begun within an hour.
@@ -122,6 +123,9 @@ pub enum InvalidSpec {
         /// The retention.
         retention: Duration,
     },
+    /// A way of judging that makes no sense.
+    #[error("spec.behaviour: {0}")]
+    Scoring(#[from] ScoringError),
     /// Neither or both kinds of MongoDB.
     #[error("spec.ledger.mongodb must have exactly one of managed and uriSecretRef")]
     Mongodb,
@@ -162,7 +166,7 @@ impl Desired {
             heartbeat_interval,
             election_timeout,
             adaptive_timers: spec.raft.adaptive,
-            window: duration("spec.behaviour.window", &spec.behaviour.window)?,
+            scoring: scoring(&spec.behaviour)?,
             unresponsive_after: duration(
                 "spec.healing.unresponsiveAfter",
                 &spec.healing.unresponsive_after,
@@ -227,6 +231,23 @@ fn retention(spec: &super::RaftClusterSpec) -> Result<Option<Duration>, InvalidS
     }
 }
 
+fn scoring(spec: &BehaviourSpec) -> Result<Scoring, InvalidSpec> {
+    let millis = |field, text| -> Result<u64, InvalidSpec> {
+        let duration = duration(field, text)?;
+        Ok(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    };
+    let scoring = Scoring {
+        window_ms: millis("spec.behaviour.window", &spec.window)?,
+        slow_ratio: in_range("spec.behaviour.slowRatio", spec.slow_ratio, 2, 100)?,
+        floor_micros: millis("spec.behaviour.floor", &spec.floor)?.saturating_mul(1_000),
+        half_life_ms: millis("spec.behaviour.halfLife", &spec.half_life)?,
+        recovery_ms: millis("spec.behaviour.recovery", &spec.recovery)?,
+        points: spec.points.points(),
+    };
+    scoring.validate()?;
+    Ok(scoring)
+}
+
 fn duration(field: &'static str, text: &DurationText) -> Result<Duration, InvalidSpec> {
     text.parse()
         .map_err(|source| InvalidSpec::Duration { field, source })
@@ -258,6 +279,19 @@ mod tests {
 
     fn spec() -> RaftClusterSpec {
         serde_json::from_value(serde_json::json!({})).expect("everything has a default")
+    }
+
+    #[test]
+    fn a_spec_that_says_nothing_of_judging_means_the_nodes_own_defaults() {
+        let desired = Desired::from_cluster(&cluster(spec()), "i").unwrap();
+        assert_eq!(desired.scoring, Scoring::default());
+        let mut spec = spec();
+        spec.behaviour.points.full = 1_001;
+        let refused = Desired::from_cluster(&cluster(spec), "i").unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "spec.behaviour: points.full is 1001; it must be between 0 and 1000"
+        );
     }
 
     #[test]

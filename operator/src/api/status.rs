@@ -51,6 +51,9 @@ pub struct RaftClusterStatus {
     /// The member that fails slowly and shall be replaced, until it is out of the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap: Option<SwapStatus>,
+    /// Windows that members dropped before they could be exported to MongoDB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger_windows_lost: Option<i64>,
     /// What the operator does or waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,

@@ -8,9 +8,10 @@ mod objects;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use raftery_behaviour::Score;
+use raftery_behaviour::{Score, Scoring};
 
 use crate::ids::{ClusterId, Incarnation, Lineage, MemberId};
 use crate::plan::Notes;
@@ -133,10 +134,12 @@ pub struct Identity {
     pub members: Vec<Member>,
     /// IDs that were removed.
     pub removed: BTreeSet<MemberId>,
+    /// Its disk went back to an earlier state.
+    pub rolled_back: bool,
     /// Which kinds of entries the cluster goes by.
     pub cluster_version: u32,
-    /// Unit of judging, milliseconds, as replicated.
-    pub window_ms: u64,
+    /// How members are judged, as replicated.
+    pub scoring: Scoring,
     /// Where the ledger's export stands.
     pub ledger: Ledger,
 }
@@ -199,6 +202,10 @@ pub struct Ledger {
     pub mongodb: bool,
     /// Why exporting fails; empty if it doesn't.
     pub error: String,
+    /// Batches that were dropped before they were exported.
+    pub lost: u64,
+    /// Since the end of the last window that was judged; `None`: none was.
+    pub judged_ago: Option<Duration>,
 }
 
 /// The MongoDB around the ledger.

@@ -1,5 +1,8 @@
 //! From the admin protocol's answer to what plans are made from.
 
+use std::time::Duration;
+
+use raftery_behaviour::Scoring;
 use raftery_proto::admin;
 
 use super::{Identity, Ledger, Member, NodeReport, Role};
@@ -38,11 +41,17 @@ impl NodeReport {
                 .map(Member::from_wire)
                 .collect::<Option<_>>()?,
             removed: answer.removed_ids.into_iter().map(MemberId).collect(),
+            rolled_back: !answer.rolled_back.is_empty(),
             cluster_version: answer.cluster_version,
-            window_ms: answer.cluster_config.unwrap_or_default().window_ms,
+            scoring: answer
+                .cluster_config
+                .unwrap_or_default()
+                .scoring(Scoring::default()),
             ledger: Ledger {
                 mongodb: ledger.mongodb,
                 error: ledger.error,
+                lost: ledger.lost,
+                judged_ago: ledger.judged_ago_ms.map(Duration::from_millis),
             },
         };
         Some(Self {

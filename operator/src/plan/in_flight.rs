@@ -131,7 +131,7 @@ fn remove(view: &View<'_>, placed: &Placed<'_>) -> Plan {
     let (id, ordinal) = (placed.member.id, placed.ordinal);
     let is_surplus = ordinal >= view.places();
     let is_back = match view.presence(placed) {
-        Presence::Here(_) => !view.is_doomed(placed),
+        Presence::Here(identity) => !view.is_doomed(placed) && !identity.rolled_back,
         Presence::Silent | Presence::Unassigned => placed.member.active,
         Presence::OtherDisk => false,
     };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use raftery_behaviour::Scoring;
 
 use super::{Notes, Plan, Step, View};
 use crate::api::{Desired, RaftCluster, RaftClusterSpec};
@@ -47,6 +48,8 @@ pub(crate) struct Claim {
     pub(crate) identity: Option<(ClusterId, MemberId)>,
     /// It works, slowly.
     pub(crate) slow: bool,
+    /// Somebody put an older state of it back.
+    pub(crate) rolled_back: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -66,7 +69,8 @@ pub(crate) struct Raft {
     pub(crate) open: bool,
     pub(crate) leader: Option<MemberId>,
     pub(crate) term: u64,
-    pub(crate) window_ms: u64,
+    pub(crate) scoring: Scoring,
+    pub(crate) judged_ago: Duration,
     pub(crate) cluster_version: u32,
     /// Who came and who goes, until the joint step is left.
     pub(crate) joint: Option<(MemberId, MemberId)>,
@@ -196,7 +200,8 @@ impl Model {
                         open: false,
                         leader: Some(*id),
                         term: 1,
-                        window_ms: 1000,
+                        scoring: Scoring::default(),
+                        judged_ago: Duration::from_millis(300),
                         cluster_version: 2,
                         joint: None,
                         swaps: 0,
@@ -278,9 +283,9 @@ impl Model {
                     raft.open = true;
                 }
             }
-            Step::Configure { window_ms } => {
+            Step::Configure { scoring } => {
                 if let Some(raft) = self.raft.as_mut().filter(|_| live) {
-                    raft.window_ms = *window_ms;
+                    raft.scoring = *scoring;
                 }
             }
             Step::DeleteClaim { ordinal, uid } => {
@@ -327,6 +332,7 @@ impl Model {
                 incarnation: Incarnation(incarnation),
                 identity: None,
                 slow: false,
+                rolled_back: false,
             });
             let uid = format!("pod-{}", self.draw());
             let template = self.template.clone();
@@ -564,9 +570,13 @@ impl Model {
                 last_index: 10,
                 members: self.members_seen(raft),
                 removed: raft.removed.clone(),
+                rolled_back: claim.rolled_back,
                 cluster_version: raft.cluster_version,
-                window_ms: raft.window_ms,
-                ledger: Ledger::default(),
+                scoring: raft.scoring,
+                ledger: Ledger {
+                    judged_ago: Some(raft.judged_ago),
+                    ..Ledger::default()
+                },
             })
         });
         Some(NodeReport {

@@ -491,6 +491,29 @@ fn a_member_whose_claim_somebody_deleted_is_replaced_before_it_loses_its_disk() 
 }
 
 #[test]
+fn a_member_whose_disk_went_back_to_an_earlier_state_is_replaced_unless_it_is_the_only_one() {
+    let mut model = Model::founded(&desired(3));
+    let ordinal = (model.leader_ordinal().unwrap() + 1) % 3;
+    model.claims.get_mut(&ordinal).unwrap().rolled_back = true;
+    let steps = steps(&mut model, &desired(3), 20);
+    let expected = [
+        "NoteRemoval",
+        "Remove",
+        "DeleteClaim",
+        "DeletePod",
+        "Forget",
+        "NoteJoin",
+        "AddLearner",
+        "Assign",
+        "Promote",
+    ];
+    assert_eq!(steps, expected);
+    let mut alone = Model::founded(&desired(1));
+    alone.claims.get_mut(&0).unwrap().rolled_back = true;
+    assert_eq!(alone.plan(&desired(1)).step, None);
+}
+
+#[test]
 fn the_only_member_keeps_its_pod_when_somebody_deleted_its_claim() {
     let mut model = Model::founded(&desired(1));
     model.claims.get_mut(&0).unwrap().terminating = true;
@@ -598,13 +621,14 @@ fn a_roll_waits_for_the_statefulset_to_know_its_template() {
 }
 
 #[test]
-fn a_changed_window_is_a_log_entry_and_no_restart() {
+fn a_changed_way_of_judging_is_a_log_entry_and_no_restart() {
     let model = Model::founded(&desired(3));
-    let mut wider = desired(3);
-    wider.window = Duration::from_secs(2);
+    let mut stricter = desired(3);
+    stricter.scoring.points.restarted = 30;
+    let scoring = stricter.scoring;
     assert_eq!(
-        model.plan(&wider).step,
-        Some(Step::Configure { window_ms: 2000 })
+        model.plan(&stricter).step,
+        Some(Step::Configure { scoring })
     );
 }
 

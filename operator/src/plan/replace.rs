@@ -8,7 +8,8 @@ use super::{Plan, State, gate};
 pub(super) const BUDGET_SPENT: &str =
     "spec.healing.maxReplacementsPerHour were begun within the hour";
 
-/// Begins to replace a voter that lost its disk, is about to, or is unresponsive; `None` if all are well.
+/// Begins to replace a voter that lost its disk, is about to, has an older one than it had, or is
+/// unresponsive; `None` if all are well.
 pub(super) fn plan(view: &View<'_>) -> Option<Plan> {
     let voters = view.voters();
     let broken = voters
@@ -62,9 +63,8 @@ pub(super) fn why_broken(view: &View<'_>, placed: &Placed<'_>) -> Option<Removal
             .is_unresponsive(placed)
             .then_some(Removal::Unresponsive),
         // The only member's disk has nobody to take its place: it must not be touched.
-        Presence::Here(_) if view.is_doomed(placed) && view.voters().len() > 1 => {
-            Some(Removal::DoomedDisk)
-        }
-        Presence::Here(_) => None,
+        Presence::Here(_) if view.voters().len() == 1 => None,
+        Presence::Here(_) if view.is_doomed(placed) => Some(Removal::DoomedDisk),
+        Presence::Here(identity) => identity.rolled_back.then_some(Removal::RolledBack),
     }
 }

@@ -8,9 +8,9 @@ use crate::observe::PodSeen;
 
 /// Sets what all members share to what the spec says.
 pub(super) fn configure(view: &View<'_>) -> Option<Plan> {
-    let window_ms = u64::try_from(view.desired.window.as_millis()).unwrap_or(u64::MAX);
-    (view.leader?.identity.window_ms != window_ms)
-        .then(|| Plan::step(view, Step::Configure { window_ms }))
+    let scoring = view.desired.scoring;
+    (view.leader?.identity.scoring != scoring)
+        .then(|| Plan::step(view, Step::Configure { scoring }))
 }
 
 /// Deletes the next pod with an old template; `None` when there is none.

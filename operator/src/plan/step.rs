@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use raftery_behaviour::Scoring;
+
 use super::MemberNote;
 use crate::ids::{ClusterId, Incarnation, Lineage, MemberId};
 
@@ -25,6 +27,9 @@ pub enum Removal {
     LostDisk,
     /// Somebody deleted its volume claim: its disk goes with its pod.
     DoomedDisk,
+    /// Its disk went back to an earlier state: it may have forgotten what it promised, and votes no
+    /// more.
+    RolledBack,
     /// Fewer members are wanted.
     Shrink,
 }
@@ -33,7 +38,7 @@ impl Removal {
     /// Whether another member shall take its place, which counts against the budget.
     pub fn is_replacement(self) -> bool {
         match self {
-            Self::Unresponsive | Self::LostDisk | Self::DoomedDisk => true,
+            Self::Unresponsive | Self::LostDisk | Self::DoomedDisk | Self::RolledBack => true,
             Self::Shrink => false,
         }
     }
@@ -45,6 +50,7 @@ impl fmt::Display for Removal {
             Self::Unresponsive => "it is unresponsive",
             Self::LostDisk => "it lost its disk",
             Self::DoomedDisk => "its volume claim is being deleted",
+            Self::RolledBack => "its disk went back to an earlier state",
             Self::Shrink => "fewer members are wanted",
         })
     }
@@ -194,10 +200,10 @@ pub enum Step {
     },
     /// Open the cluster to clients.
     Open,
-    /// Change what members share.
+    /// Change how members are judged.
     Configure {
-        /// Unit of judging, milliseconds.
-        window_ms: u64,
+        /// From now on.
+        scoring: Scoring,
     },
     /// Delete a volume claim.
     DeleteClaim {
@@ -381,9 +387,11 @@ impl fmt::Display for Step {
                 }
             }
             Self::Open => f.write_str("open the cluster to clients"),
-            Self::Configure { window_ms } => {
-                write!(f, "set the window of judging to {window_ms} ms")
-            }
+            Self::Configure { scoring } => write!(
+                f,
+                "change how members are judged, in windows of {} ms",
+                scoring.window_ms
+            ),
             Self::DeleteClaim { ordinal, .. } => {
                 write!(f, "delete the volume claim of ordinal {ordinal}")
             }

@@ -12,6 +12,8 @@ use crate::observe::{
 
 /// How long a leader must have led, as the operator saw it, before its word makes a member slow.
 const LEADER_SETTLED: Duration = Duration::from_secs(120);
+/// So many windows after the last one that was judged, scores are old.
+const JUDGED_WINDOWS: u32 = 10;
 
 /// An observation, and the truth it contains: the leader's word.
 pub(crate) struct View<'a> {
@@ -312,8 +314,9 @@ impl<'a> View<'a> {
             .map(|(ordinal, _)| self.desired.pod_name(*ordinal))
     }
 
-    /// Whether the leader that answers has led for long enough to be believed when it calls a
-    /// member slow: what it saw first may have been the end of what cost the last one its place.
+    /// Whether the leader that answers is to be believed when it calls a member slow: it has led for
+    /// long enough, because what it saw first may have been the end of what cost the last one its
+    /// place, and it has judged of late. One without room for entries doesn't, and its scores are old.
     pub(crate) fn leader_is_settled(&self) -> bool {
         let (Some(leader), Some(noted)) = (self.leader, &self.observed.notes.leadership) else {
             return false;
@@ -321,7 +324,10 @@ impl<'a> View<'a> {
         let pod = self.desired.pod_name(leader.ordinal);
         let is_same = noted.pod == pod && noted.term == leader.identity.term;
         let lasts = Duration::try_from(self.now.duration_since(noted.since)).unwrap_or_default();
-        is_same && lasts >= LEADER_SETTLED
+        let window = Duration::from_millis(leader.identity.scoring.window_ms);
+        let judged_ago = leader.identity.ledger.judged_ago;
+        let judges = judged_ago.is_some_and(|ago| ago < window * JUDGED_WINDOWS);
+        is_same && lasts >= LEADER_SETTLED && judges
     }
 
     /// Voters that answer and that the leader hears: slow they may be, silent they aren't.

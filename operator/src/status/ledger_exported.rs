@@ -20,8 +20,21 @@ pub(super) fn condition(inputs: &Inputs<'_>) -> Option<Verdict> {
             "the leader runs without MongoDB until it is rolled",
         )
     } else if ledger.error.is_empty() {
-        Verdict::yes("Exported", "the leader exports to MongoDB")
+        let message = format!("the leader exports to MongoDB{}", lost(ledger.lost));
+        Verdict::yes("Exported", message)
     } else {
-        Verdict::no("ExportFailing", ledger.error.clone())
+        let message = format!("{}{}", ledger.error, lost(ledger.lost));
+        Verdict::no("ExportFailing", message)
     })
+}
+
+/// Without their number, which rises all the time while MongoDB is away: the status has it.
+fn lost(windows: u64) -> &'static str {
+    match windows {
+        0 => "",
+        _ => {
+            "; windows are missing there (status.ledgerWindowsLost), because it was away for longer \
+             than members keep them"
+        }
+    }
 }

@@ -75,6 +75,11 @@ pub fn compute(
         selector: Some(selector_text(&desired.name, COMPONENT_NODE)),
         image: Some(desired.image.clone()),
         members: members(view, notes, previous),
+        ledger_windows_lost: view
+            .leader
+            .and_then(|leader| i64::try_from(leader.identity.ledger.lost).ok())
+            .filter(|lost| *lost > 0)
+            .or(previous.ledger_windows_lost),
         plan: Some(plan.summary.clone()),
         conditions: conditions::merge(
             &previous.conditions,
@@ -128,6 +133,8 @@ pub fn is_worth_writing(
 ) -> bool {
     let without_numbers = |status: &RaftClusterStatus| {
         let mut status = status.clone();
+        // That some are lost is no number.
+        status.ledger_windows_lost = status.ledger_windows_lost.map(|_| 0);
         for member in &mut status.members {
             member.score = None;
             member.fast_score = None;

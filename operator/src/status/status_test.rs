@@ -193,9 +193,11 @@ fn the_ledgers_export_is_the_leaders_word() {
         reason(&status, "LedgerExported"),
         Some(("False", "NotConfigured"))
     );
-    for (error, expected) in [
-        ("", ("True", "Exported")),
-        ("no route", ("False", "ExportFailing")),
+    for (error, lost, expected) in [
+        ("", 0, ("True", "Exported")),
+        ("no route", 0, ("False", "ExportFailing")),
+        ("no route", 3, ("False", "ExportFailing")),
+        ("", 3, ("True", "Exported")),
     ] {
         for seen in observed.ordinals.values_mut() {
             let identity = seen
@@ -205,9 +207,13 @@ fn the_ledgers_export_is_the_leaders_word() {
                 .unwrap();
             identity.ledger.mongodb = true;
             identity.ledger.error = error.to_owned();
+            identity.ledger.lost = lost;
         }
         let status = status_of(&desired, &model, &observed);
         assert_eq!(reason(&status, "LedgerExported"), Some(expected));
+        assert_eq!(status.ledger_windows_lost, (lost > 0).then_some(3));
+        let conditions = serde_json::to_string(&status.conditions).unwrap();
+        assert_eq!(conditions.contains("ledgerWindowsLost"), lost > 0);
         assert!(
             is_true(&status.conditions, "Ready"),
             "MongoDB isn't part of it"

@@ -10,7 +10,7 @@ use raftery_e2e::outcome::Outcome;
 use raftery_e2e::slowfs::{Fault, SlowFs};
 
 use super::{LIMIT, Trial};
-use crate::alone;
+use crate::beside_others;
 
 /// What a node ends with when a sync failed.
 const EXIT_SYNC_FAILED: i32 = 11;
@@ -67,7 +67,7 @@ fn the_disk_with_faults_keeps_files_and_delays_or_fails_what_it_is_told_to() -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn histories_are_linearizable_while_the_leaders_syncs_are_slow() -> Outcome {
-    let _alone = alone().await;
+    let _others = beside_others().await;
     let mut trial = Trial::with_disks().await?;
     for ms in [20, 100, 400] {
         let leader = trial.leader().await?;
@@ -91,7 +91,7 @@ async fn histories_are_linearizable_while_the_leaders_syncs_are_slow() -> Outcom
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_ends_with_its_own_code_when_a_sync_fails_and_nothing_acknowledged_is_lost()
 -> Outcome {
-    let _alone = alone().await;
+    let _others = beside_others().await;
     let mut trial = Trial::with_disks().await?;
     for round in 0..4 {
         let victim = match round % 2 {
@@ -116,7 +116,7 @@ async fn a_member_ends_with_its_own_code_when_a_sync_fails_and_nothing_acknowled
 
 #[tokio::test(flavor = "multi_thread")]
 async fn histories_are_linearizable_while_the_disk_of_a_follower_hangs() -> Outcome {
-    let _alone = alone().await;
+    let _others = beside_others().await;
     let mut trial = Trial::with_disks().await?;
     for _ in 0..2 {
         let follower = trial.follower().await?;

@@ -3,13 +3,13 @@
 use raftery_e2e::outcome::Outcome;
 
 use super::{LIMIT, MEMBERS, Trial};
-use crate::alone;
+use crate::beside_others;
 
 const ROUNDS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn histories_are_linearizable_while_members_are_killed_and_restarted() -> Outcome {
-    let _alone = alone().await;
+    let _others = beside_others().await;
     let mut trial = Trial::start().await?;
     for round in 0..ROUNDS {
         // leaders more often than others, and now and then a majority

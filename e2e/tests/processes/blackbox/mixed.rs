@@ -8,14 +8,14 @@ use raftery_e2e::proxy::Link;
 use raftery_e2e::slowfs::Fault;
 
 use super::{LIMIT, MEMBERS, Trial};
-use crate::alone;
+use crate::beside_others;
 
 const LASTS: Duration = Duration::from_secs(35);
 const READS: usize = 10;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn histories_are_linearizable_while_anything_happens_to_anyone() -> Outcome {
-    let _alone = alone().await;
+    let _others = beside_others().await;
     let mut trial = Trial::with_disks().await?;
     while trial.progress.elapsed() < LASTS {
         // up to three at a time: quorum may go, but not for good

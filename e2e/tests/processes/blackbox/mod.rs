@@ -50,6 +50,15 @@ impl Trial {
         Self::with(Vec::new(), Cluster::new(MEMBERS)?).await
     }
 
+    /// With members that ask a majority before each read.
+    async fn without_leases() -> Result<Self> {
+        let mut cluster = Cluster::new(MEMBERS)?;
+        for node in &mut cluster.nodes {
+            node.set("lease-reads", "false");
+        }
+        Self::with(Vec::new(), cluster).await
+    }
+
     /// With a disk for each member that fails when it is told to.
     async fn with_disks() -> Result<Self> {
         let mut cluster = Cluster::new(MEMBERS)?;

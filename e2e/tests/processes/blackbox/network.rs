@@ -6,13 +6,13 @@ use raftery_e2e::outcome::Outcome;
 use raftery_e2e::proxy::Link;
 
 use super::{LIMIT, Trial};
-use crate::alone;
+use crate::{alone, beside_others};
 
 const READS: usize = 30;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_cut_off_from_all_others_serves_no_stale_read() -> Outcome {
-    let _alone = alone().await;
+    let _others = beside_others().await;
     let mut trial = Trial::start().await?;
     for link in [Link::Cut, Link::Holds, Link::Cut, Link::Holds] {
         let old = trial.leader().await?;
@@ -30,7 +30,7 @@ async fn a_leader_cut_off_from_all_others_serves_no_stale_read() -> Outcome {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn histories_are_linearizable_while_links_are_cut_one_way() -> Outcome {
-    let _alone = alone().await;
+    let _others = beside_others().await;
     let mut trial = Trial::start().await?;
     for round in 0..6 {
         let leader = trial.leader().await?;
@@ -90,7 +90,7 @@ async fn an_isolated_follower_comes_back_without_disturbing_the_leader() -> Outc
 
 #[tokio::test(flavor = "multi_thread")]
 async fn histories_are_linearizable_over_links_that_are_slow_in_different_ways() -> Outcome {
-    let _alone = alone().await;
+    let _others = beside_others().await;
     let mut trial = Trial::start().await?;
     for _ in 0..5 {
         for from in 0..super::MEMBERS {

@@ -3,15 +3,24 @@
 use raftery_e2e::outcome::Outcome;
 
 use super::{LIMIT, Trial};
-use crate::alone;
+use crate::beside_others;
 
 /// Reads that wait in the socket of a member that sleeps.
 const READS: usize = 30;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_slept_until_another_led_serves_no_stale_read() -> Outcome {
-    let _alone = alone().await;
-    let mut trial = Trial::start().await?;
+    let _others = beside_others().await;
+    sleeps_until_another_leads(Trial::start().await?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_leases_a_leader_that_slept_serves_no_stale_read_either() -> Outcome {
+    let _others = beside_others().await;
+    sleeps_until_another_leads(Trial::without_leases().await?).await
+}
+
+async fn sleeps_until_another_leads(mut trial: Trial) -> Outcome {
     for _ in 0..5 {
         let old = trial.leader().await?;
         trial.say("frozen, the leader", old);
@@ -29,7 +38,7 @@ async fn a_leader_that_slept_until_another_led_serves_no_stale_read() -> Outcome
 #[tokio::test(flavor = "multi_thread")]
 async fn histories_are_linearizable_while_members_sleep_about_as_long_as_a_lease_lasts() -> Outcome
 {
-    let _alone = alone().await;
+    let _others = beside_others().await;
     let mut trial = Trial::start().await?;
     for round in 0..14 {
         let sleeper = match round % 3 {

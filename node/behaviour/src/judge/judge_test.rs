@@ -1,5 +1,6 @@
 use super::*;
 use crate::observation::{Events, Link, Report, Times};
+use crate::scoring::Rules;
 
 const L: MemberId = MemberId(1);
 const A: MemberId = MemberId(2);
@@ -232,6 +233,39 @@ fn heartbeats_that_all_followers_missed_are_the_leaders_own() {
         told[1..],
         [(A, 0, "heartbeats_missed"), (B, 0, "heartbeats_missed")]
     );
+}
+
+#[test]
+fn what_all_followers_missed_makes_none_of_them_slow_by_the_present_rules() {
+    let mut seen = [leader(1_000), follower(A, 1_000), follower(B, 1_000)];
+    seen[1].heartbeats_missed = 3;
+    let slow_by = |seen: &[Observation], rules| -> Vec<MemberId> {
+        let verdicts = judge(seen, &BTreeSet::new(), &limits(), &Scoring::default());
+        let slow = verdicts.iter().filter(|one| one.is_slow_by(rules));
+        slow.map(|one| one.member).collect()
+    };
+    assert_eq!(slow_by(&seen, Rules::FIRST), [A]);
+    assert_eq!(slow_by(&seen, Rules::SHARED_MISSES), [A]);
+    seen[2].heartbeats_missed = 3;
+    assert_eq!(slow_by(&seen, Rules::FIRST), [A, B]);
+    assert_eq!(slow_by(&seen, Rules::SHARED_MISSES), []);
+}
+
+#[test]
+fn a_leader_that_most_followers_find_slow_earns_nothing_whatever_it_says_of_itself() {
+    let found = |by_a: Option<u64>, by_b: Option<u64>| {
+        let mut seen = [leader(1), follower(A, 1_000), follower(B, 1_000)];
+        for (follower, micros) in seen[1..].iter_mut().zip([by_a, by_b]) {
+            let report = follower.report.as_mut().expect("it told");
+            report.commits = micros.and_then(times);
+        }
+        judged(&seen)[0]
+    };
+    assert_eq!(found(None, None), (L, 1, "led"));
+    assert_eq!(found(Some(2_000), Some(3_000)), (L, 1, "led"));
+    assert_eq!(found(Some(900_000), Some(3_000)), (L, 1, "led"));
+    assert_eq!(found(Some(900_000), Some(700_000)), (L, 0, "led"));
+    assert_eq!(found(Some(900_000), None), (L, 0, "led"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! two heartbeats to `c` are missed in window 5. Then `a` hands over to `c`, and `b` starts again.
 
 use raftery_behaviour::{
-    Events, MemberId, Observation, RULES, Reason, Report, Scoring, Times, Verdict, Window,
+    Events, MemberId, Observation, Reason, Report, Rules, Scoring, Times, Verdict, Window,
 };
 use raftery_ledger::{Ledger, LedgerBatch, LedgerRow};
 
@@ -45,7 +45,7 @@ fn batch(at: u64) -> LedgerBatch {
         });
     }
     LedgerBatch {
-        rules: RULES,
+        rules: Rules::HIGHEST,
         term,
         window: Window(window),
         at_unix_ms: BEGIN_UNIX_MS + 1_000 * (at + 1),

@@ -1,7 +1,8 @@
 //! Enough of MongoDB's wire protocol to answer the exporter wrongly.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,14 +22,20 @@ pub(super) enum Manner {
     Half,
     /// It answers inserts like this, and everything else well.
     AnswersInserts(Document),
+    /// It takes so long for each answer.
+    Slow(Duration),
 }
 
 pub(super) struct Fake {
     port: u16,
     open: Arc<AtomicUsize>,
     accepted: Arc<AtomicUsize>,
+    inserts: Inserts,
     task: tokio::task::JoinHandle<()>,
 }
+
+/// The commands to insert that came, without the documents where these are apart.
+type Inserts = Arc<Mutex<Vec<Document>>>;
 
 impl Fake {
     pub(super) async fn start(manner: Manner) -> Self {
@@ -37,14 +44,17 @@ impl Fake {
         let open = Arc::new(AtomicUsize::new(0));
         let accepted = Arc::new(AtomicUsize::new(0));
         let (opened, seen) = (Arc::clone(&open), Arc::clone(&accepted));
+        let inserts = Inserts::default();
+        let all_inserts = Arc::clone(&inserts);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 seen.fetch_add(1, Ordering::Relaxed);
                 opened.fetch_add(1, Ordering::Relaxed);
                 let (manner, opened) = (manner.clone(), Arc::clone(&opened));
+                let inserts = Arc::clone(&all_inserts);
                 tokio::spawn(async move {
                     // It ends when the client closes.
-                    let _ = serve(stream, &manner).await;
+                    let _ = serve(stream, &manner, &inserts).await;
                     opened.fetch_sub(1, Ordering::Relaxed);
                 });
             }
@@ -53,6 +63,7 @@ impl Fake {
             port,
             open,
             accepted,
+            inserts,
             task,
         }
     }
@@ -64,6 +75,11 @@ impl Fake {
     /// Connections that are open now.
     pub(super) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// The commands to insert that came.
+    pub(super) fn inserts(&self) -> Vec<Document> {
+        self.inserts.lock().unwrap().clone()
     }
 
     /// Connections that there were.
@@ -78,7 +94,7 @@ impl Drop for Fake {
     }
 }
 
-async fn serve(mut stream: TcpStream, manner: &Manner) -> std::io::Result<()> {
+async fn serve(mut stream: TcpStream, manner: &Manner, inserts: &Inserts) -> std::io::Result<()> {
     loop {
         let bytes = stream.read_i32_le().await?;
         let mut message = vec![0; usize::try_from(bytes).unwrap() - 4];
@@ -87,17 +103,24 @@ async fn serve(mut stream: TcpStream, manner: &Manner) -> std::io::Result<()> {
         let kind = i32::from_le_bytes(message[8..12].try_into().unwrap());
         let command = command(kind, &message[12..]);
         let name = command.keys().next().cloned().unwrap_or_default();
+        if name == "insert" {
+            inserts.lock().unwrap().push(command);
+        }
         let is_hello = name == "hello" || name.eq_ignore_ascii_case("ismaster");
         let answer = match (manner, name.as_str()) {
             (Manner::Silent, _) => continue,
             _ if is_hello => hello(),
             (Manner::AnswersInserts(answer), "insert") => answer.clone(),
+            (_, "insert") => doc! { "ok": 1.0, "n": documents(&message[12..]) },
             (_, "listIndexes") => {
                 doc! { "ok": 1.0, "cursor": { "id": 0_i64, "ns": "raftery.rewards", "firstBatch": [] } }
             }
             _ => doc! { "ok": 1.0 },
         };
         let answer = framed(kind, number, &answer);
+        if let (Manner::Slow(takes), false) = (manner, is_hello) {
+            tokio::time::sleep(*takes).await;
+        }
         let is_cut = matches!(manner, Manner::Half) && !is_hello;
         let sent = if is_cut {
             &answer[..answer.len() / 2]
@@ -134,6 +157,24 @@ fn command(kind: i32, body: &[u8]) -> Document {
         other => panic!("opcode {other}"),
     };
     Document::from_reader(document).unwrap()
+}
+
+/// How many documents come with a command, in a section of their own behind it.
+fn documents(body: &[u8]) -> i32 {
+    let size = |at: usize| {
+        let bytes: [u8; 4] = body[at..at + 4].try_into().unwrap();
+        usize::try_from(i32::from_le_bytes(bytes)).unwrap()
+    };
+    // flags, kind of the section; the command; kind, size and name of the other section
+    let section = 5 + size(5) + 1;
+    let name = body[section + 4..].iter().position(|byte| *byte == 0);
+    let mut at = section + 4 + name.unwrap() + 1;
+    let mut count = 0;
+    while at < section + size(section) {
+        at += size(at);
+        count += 1;
+    }
+    count
 }
 
 fn framed(asked: i32, answers: i32, document: &Document) -> Vec<u8> {

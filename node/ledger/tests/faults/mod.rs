@@ -57,6 +57,21 @@ async fn hangs(manner: Manner, told: &str) {
     assert_eq!(running.source.exported_index(), 0);
 }
 
+#[tokio::test]
+async fn a_slow_server_gets_everything_and_each_write_asks_for_a_journaled_majority() {
+    let fake = Fake::start(Manner::Slow(Duration::from_secs(1))).await;
+    let exporter = Exporter::connect(&fake.uri(), LINEAGE, None).await.unwrap();
+    exporter.export(&rows(0, 50)).await.unwrap();
+    let inserts = fake.inserts();
+    assert!(inserts.len() >= COLLECTIONS.len(), "{inserts:?}");
+    for insert in inserts {
+        let concern = insert.get_document("writeConcern").unwrap();
+        assert_eq!(concern.get_str("w").unwrap(), "majority", "{insert}");
+        assert!(concern.get_bool("j").unwrap(), "{insert}");
+        assert!(!insert.get_bool("ordered").unwrap(), "{insert}");
+    }
+}
+
 /// A whole round is ten times what a connection lasts for: tried again and again as it is, it would
 /// never arrive.
 #[tokio::test]

@@ -2,11 +2,12 @@
 //! its data in a directory of its own. It is started with `--sync-on-commit`, without which it
 //! ignores `j: true`.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
+
+use raftery_rig::ports::free_port;
 
 /// How long the server may take until it accepts connections.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -74,21 +75,6 @@ impl Drop for MongoServer {
         // A process that is gone already can't be killed; both are fine here.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A port that nothing listens on, and that no other test here gets. Below those that the system
-/// gives to outgoing connections, which would take it before the server does.
-pub(crate) fn free_port() -> u16 {
-    static GIVEN: AtomicU16 = AtomicU16::new(0);
-    const FIRST: u32 = 12_000;
-    const COUNT: u32 = 20_000;
-    loop {
-        let nth = std::process::id() * 64 + u32::from(GIVEN.fetch_add(1, Ordering::Relaxed));
-        let port = u16::try_from(FIRST + nth % COUNT).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }
 

@@ -27,7 +27,11 @@ impl Raft {
     /// most: everyone campaigns in the end.
     pub(super) fn election_due(&self) -> Instant {
         let election_timeout = self.timers.election_timeout;
-        let delay = self.delay.min(election_timeout);
+        let delay = if is_on(Defect::ObeyAnyWish) {
+            self.delay
+        } else {
+            self.delay.min(election_timeout)
+        };
         (self.timer.deadline(election_timeout) + delay).max(self.promises.end())
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raftery_raft::{
-    Heartbeat, LogIndex, MessageBody, PERSIST_BATCHES_IN_FLIGHT_MAX, Payload, PersistSeq,
-    ProposeError, Ready, RoleKind, Term, UNCOMMITTED_BYTES_MAX,
+    Heartbeat, INFLIGHT_BYTES_MAX, LogIndex, MessageBody, PERSIST_BATCHES_IN_FLIGHT_MAX, Payload,
+    PersistSeq, ProposeError, Ready, RoleKind, Term, UNCOMMITTED_BYTES_MAX,
 };
 
 use crate::cluster::{A, B, C, HEARTBEAT, founded};
@@ -165,4 +165,37 @@ fn a_leader_beats_and_steps_down_without_a_quorum() {
         (RoleKind::Follower, None)
     );
     assert_eq!(raft.status().term, Term(2));
+}
+
+#[test]
+fn what_is_in_flight_to_a_silent_member_is_bounded_by_its_bytes_until_it_answers() {
+    const LARGE: usize = 1 << 20;
+    let mut raft = leader();
+    raft.take_ready();
+    for follower in [B, C] {
+        step(&mut raft, message(follower, A, 2, accepted(2)));
+    }
+    let bytes_to_b = |ready: &Ready| -> usize {
+        let to_b = ready.messages.iter().filter(|message| message.to == B);
+        let entries = to_b.map(|message| match &message.body {
+            MessageBody::Append { entries, .. } => entries.len() * LARGE,
+            _ => 0,
+        });
+        entries.sum()
+    };
+    let mut in_flight = 0;
+    for index in 3..63 {
+        let large = Payload::Data(Bytes::from(vec![1; LARGE]));
+        raft.propose(at(20), large).expect("leads, and C keeps up");
+        let ready = raft.take_ready().expect("an entry");
+        in_flight += bytes_to_b(&ready);
+        let written = ready.persist.expect("it is to be written").seq;
+        in_flight += bytes_to_b(&persisted(&mut raft, written.0));
+        in_flight += bytes_to_b(&step(&mut raft, message(C, A, 2, accepted(index))));
+    }
+    let bound = INFLIGHT_BYTES_MAX..=INFLIGHT_BYTES_MAX + LARGE;
+    assert!(bound.contains(&in_flight), "{in_flight} bytes");
+    let ready = step(&mut raft, message(B, A, 2, accepted(5)));
+    let more = bytes_to_b(&ready);
+    assert!((LARGE..=4 * LARGE).contains(&more), "{more} bytes");
 }

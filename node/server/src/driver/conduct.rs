@@ -24,6 +24,7 @@ use self::judging::{Judging, judged};
 pub use self::judging::{Notice, Told};
 use self::own_disk::OwnDisk;
 use self::timing::Timing;
+use crate::meta::Settings;
 
 /// A follower that lacks at most so many entries can take over at once: as many are in flight at
 /// full load.
@@ -60,7 +61,7 @@ impl Conduct {
         Self {
             me: started.id,
             judging,
-            timing: Timing::new(ceiling, is_adaptive),
+            timing: Timing::new(started.term, ceiling, is_adaptive),
             own_disk: OwnDisk::default(),
             hand_over: HandOver::default(),
         }
@@ -123,14 +124,12 @@ impl Conduct {
         &mut self,
         now: Instant,
         raft: &Raft,
-        is_open: bool,
-        scoring: &Scoring,
+        settings: &Settings,
         at_unix_ms: u64,
     ) -> Option<WindowEnd> {
-        let window = Duration::from_millis(scoring.window_ms);
         if self
             .judging
-            .window_ends(window)
+            .window_ends(settings.window())
             .is_none_or(|ends| now < ends)
         {
             return None;
@@ -138,15 +137,16 @@ impl Conduct {
         let oldest_write = self.own_disk.oldest(now);
         let timers = raft.timers();
         if !self.judging.leads() {
+            let scoring = &settings.scoring;
             let told = self.judging.report(now, oldest_write, timers, scoring);
             return told.map(|(leader, told)| WindowEnd::Tell(leader, told));
         }
         let status = raft.status();
-        if !is_open || !status.has_committed_in_term {
+        if !settings.is_open || !status.has_committed_in_term {
             return None;
         }
         self.judging
-            .judge(now, &status, oldest_write, timers, scoring, at_unix_ms)
+            .judge(now, &status, oldest_write, timers, settings, at_unix_ms)
             .map(WindowEnd::Judged)
     }
 

@@ -30,8 +30,7 @@ impl Driver {
             debug!(?timers, "timers follow what was measured");
             self.world.metrics.set_timers(timers);
         }
-        let (is_open, scoring) = (self.settings.is_open, &self.settings.scoring);
-        match conduct.end_window(now, &self.raft, is_open, scoring, clock::wall_ms()) {
+        match conduct.end_window(now, &self.raft, &self.settings, clock::wall_ms()) {
             Some(WindowEnd::Tell(leader, told)) => self.world.transport.tell(leader, told),
             // Without room: the reserve is for better things.
             Some(WindowEnd::Judged(batch)) if self.has_space() => self.propose_batch(now, batch),

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use raftery_behaviour::Scoring;
 use raftery_config::{VERSION, parse_url};
 use raftery_proto::admin as pb;
 use raftery_proto::admin::admin_server::Admin;
@@ -16,6 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::status::{NOT_LEADER, to_status};
 use crate::bootstrap::{AssignError, Assignment};
+use crate::clock;
 use crate::cluster_version::ClusterVersion;
 use crate::error::{MembershipError, RequestError};
 use crate::handle::{Handle, LedgerRows, MembershipChange};
@@ -285,10 +285,7 @@ impl Admin for AdminService {
             return Err(Status::invalid_argument("cluster_config is missing"));
         };
         let present = self.handle.scoring();
-        let scoring = Scoring {
-            window_ms: config.window_ms,
-            ..present
-        };
+        let scoring = config.scoring(present);
         scoring
             .validate()
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
@@ -365,8 +362,7 @@ fn status_response(handle: &Handle) -> pb::StatusResponse {
     response.config_index = raft.membership.index.0;
     response.members = members(handle, &raft);
     response.removed_ids = raft.membership.removed.iter().map(|id| id.0).collect();
-    let window_ms = handle.scoring().window_ms;
-    response.cluster_config = Some(pb::ClusterConfig { window_ms });
+    response.cluster_config = Some(handle.scoring().into());
     response.rolled_back = raft.rolled_back.map(rolled_back).unwrap_or_default();
     response.repairing = raft.repairing;
     response.cluster_version = handle.cluster_version().0;
@@ -378,6 +374,10 @@ fn status_response(handle: &Handle) -> pb::StatusResponse {
         exported_index: ledger.exported_index,
         pending: ledger.pending,
         error: ledger.error.unwrap_or_default(),
+        lost: ledger.lost,
+        judged_ago_ms: ledger
+            .judged_at_unix_ms
+            .map(|at| clock::wall_ms().saturating_sub(at)),
     });
     response
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use raftery_behaviour::{self as behaviour, RULES, Reason, Verdict, Window};
+use raftery_behaviour::{self as behaviour, Reason, Rules, Verdict, Window};
 use raftery_ledger::{Chain, LedgerBatch, LedgerRow};
 use tonic::Code;
 
@@ -71,7 +71,7 @@ fn batch(index: u64, members: u64) -> LedgerRow {
         reason: Reason::NotMeasured,
     };
     let batch = LedgerBatch {
-        rules: RULES,
+        rules: Rules::HIGHEST,
         scoring: None,
         term: 2,
         window: Window(index),

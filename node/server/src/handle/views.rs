@@ -44,6 +44,11 @@ pub struct LedgerStatus {
     pub pending: u64,
     /// Why exporting fails at the moment; set on the leader only.
     pub error: Option<String>,
+    /// Batches that were dropped before they were exported; where a MongoDB is configured.
+    pub lost: u64,
+    /// When the last window that was judged ended, by its leader's wall clock, in milliseconds since
+    /// 1970.
+    pub judged_at_unix_ms: Option<u64>,
 }
 
 /// Rows of the ledger, with where it begins.
@@ -101,11 +106,15 @@ impl Handle {
             return LedgerStatus::default();
         };
         let state = running.state.read().expect("no holder of the lock panics");
+        let ledger = &state.meta.ledger;
+        let has_mongodb = running.export.is_some();
         LedgerStatus {
-            mongodb: running.export.is_some(),
-            last_index: state.meta.ledger.last_index(),
-            exported_index: state.meta.ledger.exported_index(),
-            pending: state.meta.ledger.pending(),
+            mongodb: has_mongodb,
+            last_index: ledger.last_index(),
+            exported_index: ledger.exported_index(),
+            pending: ledger.pending(),
+            lost: if has_mongodb { ledger.lost() } else { 0 },
+            judged_at_unix_ms: ledger.judged_at_unix_ms(),
             error: running
                 .export
                 .as_ref()

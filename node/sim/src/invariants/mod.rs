@@ -8,9 +8,13 @@ mod leader_completeness;
 mod linearizability;
 mod log_matching;
 mod no_lost_write;
+mod no_veto;
 mod state_is_replayed;
 mod state_machine_safety;
 mod terms_and_votes;
+mod unexpired_promises;
+
+use std::time::Duration;
 
 use raftery_raft::{Entry, HardState, LogId, LogIndex, MemberId, ReadId, Term};
 
@@ -73,6 +77,12 @@ pub(crate) enum Observation<'a> {
         at: LogIndex,
         value: Value,
     },
+    /// A leader of this term grants a read by its lease.
+    ReadGranted {
+        member: MemberId,
+        read: ReadId,
+        term: Term,
+    },
     /// A member's state machine, at a time when it matters.
     State {
         member: MemberId,
@@ -80,6 +90,8 @@ pub(crate) enum Observation<'a> {
     },
     /// A snapshot took the state machine's place.
     Installed { member: MemberId, last: LogId },
+    /// All is healed, and for so long nobody has led.
+    Healed { leaderless: Duration },
     /// All is healed and quiet, and a member has applied up to here.
     Converged { member: MemberId, applied: LogIndex },
 }
@@ -116,9 +128,11 @@ impl Default for Invariants {
             Box::<linearizability::Linearizability>::default(),
             Box::<log_matching::LogMatching>::default(),
             Box::<no_lost_write::NoLostWrite>::default(),
+            Box::<no_veto::NoVeto>::default(),
             Box::<state_is_replayed::StateIsReplayed>::default(),
             Box::<state_machine_safety::StateMachineSafety>::default(),
             Box::<terms_and_votes::TermsAndVotes>::default(),
+            Box::<unexpired_promises::UnexpiredPromises>::default(),
         ])
     }
 }

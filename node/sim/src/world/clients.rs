@@ -1,6 +1,5 @@
 //! What clients do.
 
-use raftery_defects::{Defect, is_on};
 use raftery_raft::{Instant, LogId, MemberId, ReadGrant, ReadId};
 
 use super::ambush::Clients;
@@ -98,7 +97,7 @@ impl World<'_> {
         let member = self.members.get_mut(&id).expect("installed");
         let running = member.running.as_mut().expect("it lives");
         if running.raft.read_index(now, read).is_ok() {
-            running.asked.insert(read, (key, read));
+            running.asked.insert(read, key);
         }
         running.raft.check_invariants();
         self.settle(id)
@@ -109,6 +108,14 @@ impl World<'_> {
         let member = self.members.get_mut(&id).expect("installed");
         let running = member.running.as_mut().expect("it acts");
         running.reads.push(grant);
+        if grant.valid_until.is_some() {
+            let term = running.raft.status().term;
+            self.invariants.observe(&Observation::ReadGranted {
+                member: id,
+                read: grant.id,
+                term,
+            })?;
+        }
         self.serve_reads(id)
     }
 
@@ -125,23 +132,18 @@ impl World<'_> {
                 continue;
             }
             running.reads.swap_remove(place);
-            let Some((key, read)) = running.asked.remove(&grant.id) else {
-                let read = grant.id;
+            let read = grant.id;
+            let Some(key) = running.asked.remove(&read) else {
                 return Err(("reads", format!("{id} serves {read} twice, or unasked")));
             };
-            // With the defect it would be asked for ever.
-            if grant.valid_until.is_some() && !is_on(Defect::LeaseAtOldTime) {
+            // As in the server, it doesn't matter whether the lease still holds: see `serve_read`
+            // there.
+            if grant.valid_until.is_some() {
+                self.report.lease_reads += 1;
                 let until = running.raft.lease_until();
                 if until.is_none_or(|until| until <= now) {
-                    // The lease is over: once more, under another name.
                     self.report.faults.lapsed_leases += 1;
-                    let again = self.clients.next_read();
-                    if running.raft.read_index(now, again).is_ok() {
-                        running.asked.insert(again, (key, read));
-                    }
-                    continue;
                 }
-                self.report.lease_reads += 1;
             }
             let value = running.machine.value(key);
             let value = value.map_err(|error| ("reads", error.to_string()))?;

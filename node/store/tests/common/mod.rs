@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use bytes::Bytes;
-use raftery_fs::{Fate, MemFs, Piece};
+use raftery_fs::MemFs;
 use raftery_store::{
     AppliedId, Blob, DeleteRangeOp, KeyRange, Opened, PutOp, Rewrite, RewriteNeeds, Snapshot,
     SnapshotError, SnapshotReceiver, Store, StoreIoError, StoreOptions, TxnOp, TxnRequestOp,
@@ -328,52 +328,3 @@ impl Draw {
         }
     }
 }
-
-/// Pieces that a crash now would decide about.
-pub(crate) fn unsynced(fs: &MemFs) -> usize {
-    let mut pieces = 0;
-    fs.fork().crash(|_| {
-        pieces += 1;
-        Fate::Lost
-    });
-    pieces
-}
-
-type Pattern = (&'static str, fn(usize, usize, &Piece) -> Fate);
-
-/// Fates by number of the piece, a chosen piece, and the piece.
-pub(crate) const PATTERNS: [Pattern; 7] = [
-    ("only this is lost", |at, chosen, _| {
-        if at == chosen { Fate::Lost } else { Fate::Kept }
-    }),
-    ("only this is kept", |at, chosen, _| {
-        if at == chosen { Fate::Kept } else { Fate::Lost }
-    }),
-    ("lost from here on", |at, chosen, _| {
-        if at >= chosen { Fate::Lost } else { Fate::Kept }
-    }),
-    ("kept from here on", |at, chosen, _| {
-        if at >= chosen { Fate::Kept } else { Fate::Lost }
-    }),
-    ("first bit flipped", |at, chosen, _| {
-        if at == chosen {
-            Fate::Flipped(0)
-        } else {
-            Fate::Kept
-        }
-    }),
-    ("last bit flipped", |at, chosen, piece| {
-        if at == chosen {
-            Fate::Flipped(piece.len * 8 - 1)
-        } else {
-            Fate::Kept
-        }
-    }),
-    ("a bit flipped in the middle", |at, chosen, piece| {
-        if at == chosen {
-            Fate::Flipped(piece.len * 4 + 3)
-        } else {
-            Fate::Kept
-        }
-    }),
-];

@@ -6,7 +6,7 @@ use crc32c::crc32c;
 
 use super::{HEADER_BYTES, Kind, SEQUENCE_SKIP, STATE_BYTES, State, frame_bytes, header_crc};
 use crate::WalError;
-use crate::le::{u32_at, u64_at};
+use raftery_fs::le::{u32_at, u64_at};
 
 /// A frame whose checksums hold.
 pub(crate) struct Frame<'a> {

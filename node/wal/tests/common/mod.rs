@@ -161,6 +161,8 @@ impl From<&Recovered> for Model {
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Append(PersistBatch),
+    /// As the writer's thread does it: the file gets it with the sync.
+    Stage(PersistBatch),
     Sync,
     Seal,
     Cut(LogIndex),
@@ -273,6 +275,23 @@ pub(crate) fn long_story() -> Vec<Step> {
     steps
 }
 
+/// The same story as the writer's thread writes it: batches that come together are one write, and
+/// nobody ends or cuts with some of them unwritten.
+pub(crate) fn staged(story: &[Step]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for step in story {
+        match step {
+            Step::Append(batch) => steps.push(Step::Stage(batch.clone())),
+            Step::Cut(_) | Step::Restart | Step::Rebase(..) => {
+                steps.push(Step::Sync);
+                steps.push(step.clone());
+            }
+            Step::Stage(_) | Step::Sync | Step::Seal | Step::Housekeep => steps.push(step.clone()),
+        }
+    }
+    steps
+}
+
 /// What a run of the story has promised and written.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
@@ -318,6 +337,10 @@ fn live(fs: &MemFs, steps: &[Step], run: &mut Run) -> Result<(), WalError> {
             Step::Append(batch) => {
                 run.models.push(run.models.last().unwrap().with(batch));
                 wal.append(batch)?;
+            }
+            Step::Stage(batch) => {
+                run.models.push(run.models.last().unwrap().with(batch));
+                wal.stage(batch)?;
             }
             Step::Sync => {
                 // The founding is the model before the first batch.

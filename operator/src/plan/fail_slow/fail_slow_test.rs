@@ -146,6 +146,17 @@ fn a_leader_that_recovered_leads_on_and_isnt_told_of_any_more() {
 }
 
 #[test]
+fn scores_of_a_leader_that_judges_no_more_move_nobody() {
+    let desired = desired(3);
+    let (mut model, _) = slow_leader(&desired);
+    model.pass(Duration::from_secs(60));
+    let moves = |model: &Model| matches!(model.plan(&desired).step, Some(Step::Transfer { .. }));
+    assert!(moves(&model));
+    model.raft.as_mut().unwrap().judged_ago = Duration::from_secs(10);
+    assert!(!moves(&model), "{}", model.plan(&desired));
+}
+
+#[test]
 fn leadership_stays_while_another_voter_is_silent_or_nobody_is_fit() {
     let desired = desired(3);
     let (mut model, slow) = slow_leader(&desired);

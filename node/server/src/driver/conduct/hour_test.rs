@@ -16,7 +16,8 @@ use raftery_raft::{
     SnapshotMeta, Status, Term, dispatch,
 };
 
-use super::{Conduct, Told, WindowEnd};
+use super::{Conduct, Settings, Told, WindowEnd};
+use crate::cluster_version::ClusterVersion;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const CEILING: Ceiling = Ceiling {
@@ -331,13 +332,15 @@ impl Hour {
     /// What the driver does after each input.
     fn settle(&mut self, id: MemberId) {
         let now = self.now;
-        let scoring = Scoring::default();
+        let settings = Settings {
+            is_open: true,
+            cluster_version: ClusterVersion::HIGHEST,
+            ..Settings::default()
+        };
         let member = self.member(id);
         let resigned = member.conduct.resign_if_outrun(now, &mut member.raft);
         member.conduct.retime(now, &mut member.raft);
-        let ended = member
-            .conduct
-            .end_window(now, &member.raft, true, &scoring, 0);
+        let ended = member.conduct.end_window(now, &member.raft, &settings, 0);
         match ended {
             Some(WindowEnd::Tell(to, told)) => {
                 let at = self.arrival(id, to);

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use raftery_behaviour::{
-    self as behaviour, Event, Events, Limits, Meter, Observation, Observer, RULES, Report, Scoring,
+    self as behaviour, Event, Events, Limits, Meter, Observation, Observer, Report, Scoring,
     Verdict, View, Views, Window,
 };
 use raftery_ledger::LedgerBatch;
 use raftery_raft::{
     Heartbeat, Instant, MemberId, MessageBody, PeerMessage, RoleKind, Status, Term, Timers,
 };
+
+use crate::meta::Settings;
 
 /// The window of a term in which a leader enters how its predecessor was seen: by then its followers
 /// have told it.
@@ -257,7 +259,7 @@ impl Judging {
     ) -> Option<(MemberId, Told)> {
         let leader = self.leader.filter(|leader| *leader != self.me)?;
         self.began = now;
-        let report = self.finish_window(oldest_write, timers);
+        let report = self.finish_window(now, oldest_write, timers);
         let former = self.views.before(self.term.0);
         self.views
             .add(judged(leader), self.term.0, &report, scoring);
@@ -269,8 +271,9 @@ impl Judging {
         Some((leader, told))
     }
 
-    fn finish_window(&mut self, oldest_write: Duration, timers: Timers) -> Report {
+    fn finish_window(&mut self, now: Instant, oldest_write: Duration, timers: Timers) -> Report {
         self.meter.finish_window(
+            now.0,
             oldest_write,
             timers.heartbeat_interval,
             timers.election_timeout,
@@ -285,12 +288,13 @@ impl Judging {
         status: &Status,
         oldest_write: Duration,
         timers: Timers,
-        scoring: &Scoring,
+        settings: &Settings,
         at_unix_ms: u64,
     ) -> Option<LedgerBatch> {
+        let scoring = &settings.scoring;
         let took = now.since(self.began);
         self.began = now;
-        let own = self.finish_window(oldest_write, timers);
+        let own = self.finish_window(now, oldest_write, timers);
         let leading = self.leading.as_mut()?;
         for (id, progress) in &status.progress {
             let lag = status.last_index.0.saturating_sub(progress.matched.0);
@@ -313,7 +317,7 @@ impl Judging {
         }
         let intervals = seen.into_iter().map(Observation::for_ledger).collect();
         Some(LedgerBatch {
-            rules: RULES,
+            rules: settings.cluster_version.rules(),
             term: self.term.0,
             window: leading.window,
             at_unix_ms,
