@@ -79,8 +79,6 @@ defects! {
     LeaseAtOldTime,
     /// A leader keeps its lease after it told another member to campaign.
     LeaseAfterTimeoutNow,
-    /// What a follower doesn't count is answered with a promise that it doesn't keep.
-    PromiseUncounted,
     /// A member waits for as long as its last leader wished before it campaigns, however long.
     ObeyAnyWish,
     /// A member campaigns and votes at once after a start, whatever it promised before.

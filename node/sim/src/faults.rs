@@ -86,6 +86,7 @@ faults! {
     left_old_halves: "joint configurations left without a majority of the old half knowing",
     left_new_halves: "new halves cut off when they heard no more than that the old was left",
     figure_eights: "leaders cut off when they had just spread entries of an earlier term",
+    last_wishes: "leaders cut off for good when they had wished that nobody campaigns for an hour",
     lagging_stores: "crashes behind a cut of the log whose store was far behind",
 }
 

@@ -7,6 +7,7 @@ mod clients;
 mod crash;
 mod happen;
 mod judge;
+mod last_wish;
 mod operator;
 mod snapshots;
 
@@ -179,7 +180,7 @@ impl<'a> World<'a> {
                 })?;
             }
         }
-        Ok(())
+        self.last_wish()
     }
 
     /// No more faults, and everyone who belongs starts.

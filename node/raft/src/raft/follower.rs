@@ -71,11 +71,6 @@ impl Raft {
         if !promise.is_zero() {
             self.promises.promise(self.now, promise, from, self.term);
         }
-        let promise = if !counts && is_on(Defect::PromiseUncounted) {
-            self.timers.election_timeout
-        } else {
-            promise
-        };
         let body = MessageBody::HeartbeatResponse {
             number: beat.number,
             promise,

@@ -88,10 +88,16 @@ impl Raft {
     }
 
     /// Whether to look at a leader's append. Who campaigns because it doesn't get on treats it as
-    /// lost: to take it would end the campaign.
+    /// lost at first: to take it would end the campaign. But only for half an election timeout, by
+    /// when whoever can be asked has answered. It may be that nothing is committed just because this
+    /// member takes nothing: with one of three down, a leader that slept for a moment would be
+    /// distrusted for ever by the follower that it needs.
     pub(super) fn may_take_appends(&self, from: MemberId) -> bool {
         let is_distrusted = self.distrust.of == Some((from, self.term));
-        !is_distrusted || matches!(self.role, Role::Follower(_))
+        let asked_for = self.now.since(self.timer.since);
+        !is_distrusted
+            || matches!(self.role, Role::Follower(_))
+            || asked_for >= self.timers.election_timeout / 2
     }
 
     /// A campaign begins. If it is out of distrust, the next stall is put up with for longer.

@@ -236,6 +236,39 @@ fn a_leader_that_gets_nowhere_is_followed_but_not_counted_on() {
 }
 
 #[test]
+fn who_campaigns_out_of_distrust_takes_appends_again_after_half_an_election_timeout() {
+    let mut raft = promising();
+    let now = at(5_000);
+    assert_eq!(beat(&mut raft, now, stalled(1, BOUND * 2)), Duration::ZERO);
+    let due = raft.next_deadline();
+    raft.tick(due);
+    assert_eq!(raft.status().role, RoleKind::PreCandidate);
+    raft.take_ready();
+    let mut offer = |now: Instant| {
+        let new = message(A, B, 2, append(log_id(1, 1), vec![data(2, 2)], 1));
+        raft.step(now, new).expect("a good message");
+        (
+            raft.status().role,
+            raft.take_ready().and_then(|ready| ready.persist),
+        )
+    };
+    let early = offer(due + (ELECTION / 2 - Duration::from_millis(1)));
+    assert_eq!(early, (RoleKind::PreCandidate, None));
+    let (role, batch) = offer(due + ELECTION / 2);
+    let batch = batch.expect("the entry is taken");
+    assert_eq!(
+        (role, batch.entries),
+        (RoleKind::Follower, vec![data(2, 2)])
+    );
+    // The leader, which has been waiting for that, gets the answer, and campaigns go on without it.
+    raft.on_persisted(due + ELECTION, batch.seq);
+    let answers = raft.take_ready().expect("an answer").messages;
+    assert_eq!(answers, [message(B, A, 2, accepted(2))]);
+    raft.tick(raft.next_deadline());
+    assert_eq!(raft.status().role, RoleKind::PreCandidate);
+}
+
+#[test]
 fn whose_own_disk_or_state_machine_hangs_puts_up_with_a_leader_that_gets_nowhere() {
     let mut raft = promising();
     let now = at(5_000);

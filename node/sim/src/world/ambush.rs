@@ -239,7 +239,7 @@ impl World<'_> {
     }
 
     /// A leader with a lease and its other voters, if all of them run and follow it.
-    fn calm_cluster(&self) -> Option<(MemberId, Vec<MemberId>)> {
+    pub(super) fn calm_cluster(&self) -> Option<(MemberId, Vec<MemberId>)> {
         let leader = self.leader()?;
         let status = self.members[&leader].shown()?;
         let membership = &status.membership;
@@ -291,7 +291,7 @@ impl World<'_> {
     }
 
     /// Cuts a member off from all others.
-    fn isolate(&mut self, id: MemberId) {
+    pub(super) fn isolate(&mut self, id: MemberId) {
         let others: Vec<_> = self.members.keys().copied().collect();
         for other in others.into_iter().filter(|other| *other != id) {
             self.network.part(id, other);
