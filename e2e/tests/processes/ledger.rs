@@ -262,6 +262,9 @@ async fn without_mongodb_the_ledger_is_read_from_every_node() -> Outcome {
             let page: serde_json::Value = serde_json::from_str(&page)?;
             let listed = page["rows"].as_array().map_or(0, Vec::len);
             ensure!(listed > 0 && listed <= 4, "{page}");
+            let ledger = node.admin()?.status().await?.ledger.unwrap_or_default();
+            let is_fresh = ledger.judged_ago_ms.is_some_and(|ago| ago < 10_000);
+            ensure!(is_fresh, "{ledger:?}");
             Ok(())
         })
         .await?;
@@ -275,6 +278,11 @@ async fn another_way_of_judging_is_the_same_on_all_members_and_stands_in_the_led
     let cluster = Cluster::started(3).await?;
     let (leader, before) = cluster.leader(LIMIT).await?;
     let leader = cluster.nodes[leader].admin()?;
+    wait::until("a window is judged as ever", LIMIT, async || {
+        ensure!(!leader.ledger().await?.is_empty(), "none yet");
+        Ok(())
+    })
+    .await?;
     let worth = |restarted| ClusterConfig {
         slow_ratio: Some(5),
         points: Some(Points {
@@ -342,7 +350,7 @@ async fn the_command_line_shows_the_ledger_in_every_form() -> Outcome {
             "member {place} isn't in {scores}"
         );
     }
-    for (format, begins) in [("jsonl", "{"), ("csv", "index,"), ("parquet", "PAR1")] {
+    for (format, begins) in [("jsonl", "{"), ("csv", "lineage,"), ("parquet", "PAR1")] {
         let file = cluster.directory().join(format);
         let path = file.to_str().context("a path of text")?;
         cli(node, &["export", "--format", format, "--file", path]).await?;

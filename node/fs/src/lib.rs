@@ -10,6 +10,7 @@ mod fs;
 pub mod le;
 mod mem;
 mod real;
+pub mod small;
 
 pub use fs::{Fs, FsFile};
 pub use mem::{Fate, MemFile, MemFs, Piece};

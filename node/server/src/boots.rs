@@ -1,9 +1,10 @@
 //! How often this disk's node was started. A peer that remembers a higher number knows that the
 //! disk went back to an earlier state: a volume restored from an old copy has forgotten votes.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
+
+use raftery_fs::{Fs, small};
 
 const FILE: &str = "boots";
 
@@ -35,28 +36,28 @@ impl Boot {
 ///
 /// # Errors
 /// When the file can't be read or written, or holds something else.
-pub(crate) fn count(data_dir: &Path) -> io::Result<u64> {
+pub(crate) fn count<F: Fs>(fs: &F, data_dir: &Path) -> io::Result<u64> {
     let path = data_dir.join(FILE);
-    let before = match fs::read_to_string(&path) {
-        Ok(text) => text.trim_end().parse().map_err(|_| {
+    let before = match small::read(fs, &path)? {
+        Some(bytes) => parse(&bytes).ok_or_else(|| {
             let what = format!("{} is damaged", path.display());
             io::Error::new(io::ErrorKind::InvalidData, what)
         })?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => 0_u64,
-        Err(error) => return Err(error),
+        None => 0,
     };
     let now = before + 1;
-    let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    writeln!(file, "{now}")?;
-    file.sync_all()?;
-    fs::rename(&temporary, &path)?;
-    File::open(data_dir)?.sync_all()?;
+    small::replace(fs, &path, format!("{now}\n").as_bytes())?;
     Ok(now)
+}
+
+fn parse(bytes: &[u8]) -> Option<u64> {
+    std::str::from_utf8(bytes).ok()?.trim_end().parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use raftery_fs::MemFs;
+
     use super::*;
 
     #[test]
@@ -75,13 +76,14 @@ mod tests {
 
     #[test]
     fn starts_are_counted_and_a_damaged_count_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(count(dir.path()).unwrap(), 1);
-        assert_eq!(count(dir.path()).unwrap(), 2);
-        fs::write(dir.path().join(FILE), "many").unwrap();
-        assert_eq!(
-            count(dir.path()).unwrap_err().kind(),
-            io::ErrorKind::InvalidData
-        );
+        let (fs, dir) = (MemFs::new(1), Path::new("/data"));
+        fs.create_dir_all(dir).unwrap();
+        assert_eq!(count(&fs, dir).unwrap(), 1);
+        assert_eq!(count(&fs, dir).unwrap(), 2);
+        for damaged in ["many", "", "-1", "\u{fffd}"] {
+            small::replace(&fs, &dir.join(FILE), damaged.as_bytes()).unwrap();
+            let refused = count(&fs, dir).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidData, "{damaged:?}");
+        }
     }
 }

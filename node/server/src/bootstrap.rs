@@ -178,7 +178,7 @@ pub fn write_assigned(
         Vec::new()
     };
     // An assigned cluster is opened by the operator, once all members vote.
-    mark_used(&config.data_dir, incarnation)?;
+    mark_used(&RealFs, &config.data_dir, incarnation)?;
     write_wal(&config.data_dir, identity, &founders, false).map_err(RunError::Wal)
 }
 
@@ -269,7 +269,7 @@ async fn found(
         lineage,
         member_id: derive_member(cluster_id, incarnation),
     };
-    mark_used(&config.data_dir, incarnation)?;
+    mark_used(&RealFs, &config.data_dir, incarnation)?;
     write_wal(&config.data_dir, identity, &founders, true).map_err(RunError::Wal)
 }
 
@@ -342,7 +342,7 @@ async fn join(
                         lineage: answer.lineage,
                         member_id: MemberId(answer.member_id),
                     };
-                    mark_used(&config.data_dir, incarnation)?;
+                    mark_used(&RealFs, &config.data_dir, incarnation)?;
                     return write_wal(&config.data_dir, identity, &[], false)
                         .map_err(RunError::Wal);
                 }

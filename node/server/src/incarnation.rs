@@ -3,9 +3,10 @@
 //! It is all that a node has before it belongs to a cluster; afterwards its identity stands in
 //! the WAL's headers.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
+
+use raftery_fs::{Fs, small};
 
 const FILE: &str = "incarnation";
 /// The file's second line, once an identity was given to it.
@@ -26,13 +27,13 @@ struct Incarnation {
 ///
 /// # Errors
 /// When the folder can't be made or read, or holds something that isn't an incarnation.
-pub(crate) fn load_or_draw(data_dir: &Path, has_log: bool) -> io::Result<u64> {
-    fs::create_dir_all(data_dir)?;
-    match load(data_dir)? {
+pub(crate) fn load_or_draw<F: Fs>(fs: &F, data_dir: &Path, has_log: bool) -> io::Result<u64> {
+    fs.create_dir_all(data_dir)?;
+    match load(fs, data_dir)? {
         Some(known) if has_log || !known.is_used => Ok(known.id),
         Some(_) | None => {
             let id = random_id()?;
-            write(data_dir, &Incarnation { id, is_used: false })?;
+            write(fs, data_dir, &Incarnation { id, is_used: false })?;
             Ok(id)
         }
     }
@@ -43,26 +44,24 @@ pub(crate) fn load_or_draw(data_dir: &Path, has_log: bool) -> io::Result<u64> {
 ///
 /// # Errors
 /// When the file can't be written.
-pub(crate) fn mark_used(data_dir: &Path, id: u64) -> io::Result<()> {
-    write(data_dir, &Incarnation { id, is_used: true })
+pub(crate) fn mark_used<F: Fs>(fs: &F, data_dir: &Path, id: u64) -> io::Result<()> {
+    write(fs, data_dir, &Incarnation { id, is_used: true })
 }
 
-fn load(data_dir: &Path) -> io::Result<Option<Incarnation>> {
+fn load<F: Fs>(fs: &F, data_dir: &Path) -> io::Result<Option<Incarnation>> {
     let path = data_dir.join(FILE);
-    match fs::read_to_string(&path) {
-        Ok(text) => match parse(&text) {
-            Some(known) => Ok(Some(known)),
-            None => {
-                let what = format!("{} is damaged", path.display());
-                Err(io::Error::new(io::ErrorKind::InvalidData, what))
-            }
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    let Some(bytes) = small::read(fs, &path)? else {
+        return Ok(None);
+    };
+    let known = parse(&bytes).ok_or_else(|| {
+        let what = format!("{} is damaged", path.display());
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    })?;
+    Ok(Some(known))
 }
 
-fn parse(text: &str) -> Option<Incarnation> {
+fn parse(bytes: &[u8]) -> Option<Incarnation> {
+    let text = std::str::from_utf8(bytes).ok()?;
     let (id, is_used) = match text.trim_end().split_once('\n') {
         None => (text.trim_end(), false),
         Some((id, USED)) => (id, true),
@@ -72,21 +71,17 @@ fn parse(text: &str) -> Option<Incarnation> {
     Some(Incarnation { id, is_used })
 }
 
-fn write(data_dir: &Path, incarnation: &Incarnation) -> io::Result<()> {
-    let path = data_dir.join(FILE);
-    let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    writeln!(file, "{:016x}", incarnation.id)?;
+fn write<F: Fs>(fs: &F, data_dir: &Path, incarnation: &Incarnation) -> io::Result<()> {
+    let mut text = format!("{:016x}\n", incarnation.id);
     if incarnation.is_used {
-        writeln!(file, "{USED}")?;
+        text.push_str(USED);
+        text.push('\n');
     }
-    file.sync_all()?;
-    fs::rename(&temporary, &path)?;
-    File::open(data_dir)?.sync_all()?;
-    if let Some(parent) = data_dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-        File::open(parent)?.sync_all()?;
+    small::replace(fs, &data_dir.join(FILE), text.as_bytes())?;
+    match data_dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+        Some(parent) => fs.sync_dir(parent),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// A random identifier: never 0.
@@ -104,34 +99,41 @@ pub(crate) fn random_id() -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use raftery_fs::{MemFs, RealFs};
+
     use super::*;
+
+    fn dir() -> &'static Path {
+        Path::new("/data/raftery")
+    }
 
     #[test]
     fn a_disk_keeps_its_incarnation() {
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("data");
-        let first = load_or_draw(&data, false).unwrap();
-        assert_eq!(load_or_draw(&data, false).unwrap(), first);
-        mark_used(&data, first).unwrap();
-        assert_eq!(load_or_draw(&data, true).unwrap(), first);
+        let root = tempfile::tempdir().unwrap();
+        let data = root.path().join("data");
+        let first = load_or_draw(&RealFs, &data, false).unwrap();
+        assert_eq!(load_or_draw(&RealFs, &data, false).unwrap(), first);
+        mark_used(&RealFs, &data, first).unwrap();
+        assert_eq!(load_or_draw(&RealFs, &data, true).unwrap(), first);
     }
 
     #[test]
     fn a_disk_that_lost_its_log_is_another_disk() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = load_or_draw(dir.path(), false).unwrap();
-        mark_used(dir.path(), first).unwrap();
-        let second = load_or_draw(dir.path(), false).unwrap();
+        let fs = MemFs::new(1);
+        let first = load_or_draw(&fs, dir(), false).unwrap();
+        mark_used(&fs, dir(), first).unwrap();
+        let second = load_or_draw(&fs, dir(), false).unwrap();
         assert_ne!(second, first);
-        assert_eq!(load_or_draw(dir.path(), false).unwrap(), second);
+        assert_eq!(load_or_draw(&fs, dir(), false).unwrap(), second);
     }
 
     #[test]
     fn a_damaged_incarnation_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        for text in ["nonsense", "1\nwhat", "0"] {
-            fs::write(dir.path().join(FILE), text).unwrap();
-            assert!(load_or_draw(dir.path(), true).is_err(), "{text}");
+        let fs = MemFs::new(1);
+        fs.create_dir_all(dir()).unwrap();
+        for text in ["nonsense", "1\nwhat", "0", ""] {
+            small::replace(&fs, &dir().join(FILE), text.as_bytes()).unwrap();
+            assert!(load_or_draw(&fs, dir(), true).is_err(), "{text:?}");
         }
     }
 }

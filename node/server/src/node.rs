@@ -137,7 +137,7 @@ pub fn start(
         lineage: identity.lineage,
         id: identity.member_id,
         peer_urls: config.initial_advertise_peer_urls.clone(),
-        boot: boots::count(&config.data_dir)?,
+        boot: boots::count(&RealFs, &config.data_dir)?,
         start: random_id().map_err(RunError::Io)?,
     });
     let state = State::open(&config.data_dir)?;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use raftery_config::{ClusterStart, NodeConfig};
+use raftery_fs::RealFs;
 use raftery_proto::peer::peer_server::PeerServer;
 use raftery_raft::{LogId, RoleKind};
 use raftery_store::StoreIoError;
@@ -138,7 +139,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     // Before anyone can ask: a node with data must never look blank, or the operator would
     // replace a member that lost nothing.
     let log = node::open_wal(&config.data_dir)?;
-    let incarnation = incarnation::load_or_draw(&config.data_dir, log.is_some())?;
+    let incarnation = incarnation::load_or_draw(&RealFs, &config.data_dir, log.is_some())?;
     let metrics = Arc::new(Metrics::new());
     let (assignments, mut assignments_in) = mpsc::channel(1);
     let handle = Handle::new(
