@@ -50,7 +50,7 @@ impl Limits {
 }
 
 /// Judges one window of all members, the leader among them. `were_slow`: who was slow in the window
-/// before ([`Reason::is_slowness`]).
+/// before ([`Verdict::is_slow_by`]).
 #[must_use]
 pub fn judge(
     seen: &[Observation],

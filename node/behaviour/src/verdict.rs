@@ -186,8 +186,9 @@ impl Kind {
 }
 
 impl Verdict {
-    /// Whether it makes the fast score of its member worse. What all followers missed, which costs
-    /// no points, is the leader's end losing it.
+    /// Whether it makes the fast score of its member worse. Missed heartbeats that cost no points
+    /// don't: all followers missed some, so that it is the leader's end that loses them, or the
+    /// cluster chose that they are worth nothing ([`crate::Points::missed`]).
     #[must_use]
     pub fn is_slow_by(&self, rules: Rules) -> bool {
         let is_shared = self.points == 0 && matches!(self.reason, Reason::HeartbeatsMissed { .. });

@@ -307,9 +307,8 @@ impl Judging {
         let mut seen = vec![Observation::of_leader(judged(self.me), events, own)];
         seen.extend(leading.observer.finish_window(now.0));
         let mut verdicts = behaviour::judge(&seen, &leading.were_slow, &self.limits, scoring);
-        let slow = verdicts
-            .iter()
-            .filter(|verdict| verdict.reason.is_slowness());
+        let rules = settings.cluster_version.rules();
+        let slow = verdicts.iter().filter(|verdict| verdict.is_slow_by(rules));
         leading.were_slow = slow.map(|verdict| verdict.member).collect();
         if leading.window == FORMER_IS_JUDGED_IN {
             let views: Vec<_> = leading.former.values().copied().collect();
@@ -317,7 +316,7 @@ impl Judging {
         }
         let intervals = seen.into_iter().map(Observation::for_ledger).collect();
         Some(LedgerBatch {
-            rules: settings.cluster_version.rules(),
+            rules,
             term: self.term.0,
             window: leading.window,
             at_unix_ms,
